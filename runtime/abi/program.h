@@ -1,0 +1,82 @@
+/* The contract between emitted code and the runtime that drives it.
+ *
+ * A compiled model's object file exports one constant, `qwench_program`. The runtime reads it, prepares memory, and
+ * calls `prefill` or `decode` from every thread of its team at once; the threads meet at qwench_team_barrier().
+ * All model mathematics lies behind those two functions. The structs only ever grow at the end, and every change of
+ * meaning raises QWENCH_ABI_VERSION. */
+#ifndef QWENCH_RUNTIME_ABI_PROGRAM_H
+#define QWENCH_RUNTIME_ABI_PROGRAM_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QWENCH_ABI_VERSION 1
+
+struct QwenchTeam; /* the runtime's own */
+
+/* One step: `rows` tokens go through the model, each a row of its own. A row is a token at a position of a sequence;
+ * a sequence lives in a slot of the KV cache. Rows of one sequence stand in ascending, consecutive positions, and every
+ * earlier position of the sequence has been through a step before. Prefill and decode differ in nothing else. */
+typedef struct QwenchStep {
+  const int32_t *tokens;          /* [rows] token ids, 0 <= id < vocab_size */
+  const int32_t *positions;       /* [rows] position of the token in its sequence, < cache_capacity */
+  const int32_t *slots;           /* [rows] cache slot of the sequence */
+  const int32_t *context_lengths; /* [rows] tokens known of the sequence when the step's prompt was given: what dynamic
+                                     and longrope scaling look at (transformers' sequence length) */
+  const int32_t *output_rows;     /* [outputs] rows whose logits are wanted */
+  int64_t rows;                   /* 1 .. prefill_rows (or decode_rows) */
+  int64_t outputs;                /* 0 .. rows */
+  int64_t cache_capacity;         /* positions each slot holds, a multiple of cache_granule */
+  uint8_t *arena;                 /* arena_bytes + threads * thread_scratch_bytes, 64-byte aligned */
+  const uint8_t *weights;         /* weight_bytes, 64-byte aligned */
+  uint8_t *cache;                 /* slots * cache_capacity * cache_bytes_per_position, 64-byte aligned, zero at first */
+  float *logits;                  /* [outputs, logits_stride] result, 64-byte aligned */
+  struct QwenchTeam *team;        /* for qwench_team_barrier */
+} QwenchStep;
+
+/* Every thread of the team calls this with the same step; thread = 0 .. threads - 1. Returns after the last barrier. */
+typedef void (*QwenchStepFunction)(const QwenchStep *step, int64_t thread, int64_t threads);
+
+typedef struct QwenchProgram {
+  uint32_t abi_version;  /* QWENCH_ABI_VERSION of the compiler */
+  uint32_t struct_bytes; /* sizeof(QwenchProgram) of the compiler */
+  uint64_t plan_hash;    /* of the planned IR; the weight section carries the same */
+  const char *name;      /* model name */
+  const char *target;    /* "x86-64" */
+  const char *cpu;       /* as given to the code generator: "znver4" */
+  const char *features;  /* CPU features the code needs, comma separated, LLVM's names: "avx512f,avx512bf16" */
+  const char *dtype;     /* weight format: "bf16", "f32" */
+  const char *kv_dtype;  /* cache format */
+  int64_t vocab_size;    /* logits per row; ids run below it */
+  int64_t logits_stride; /* floats from one row of logits to the next, >= vocab_size */
+  int64_t max_context;   /* positions the program was compiled for */
+  int64_t layers;
+  int64_t prefill_rows;             /* most rows of one prefill step */
+  int64_t decode_rows;              /* most rows of one decode step */
+  int64_t arena_bytes;              /* activations, for either entry */
+  int64_t thread_scratch_bytes;     /* per thread, after the arena */
+  int64_t weight_bytes;             /* of the weight section */
+  int64_t weight_bytes_per_token;   /* what a decode step with one row reads of them */
+  int64_t cache_bytes_per_position; /* all layers, keys and values, one slot */
+  int64_t cache_granule;            /* cache_capacity must be a multiple */
+  int64_t flops_per_token;          /* layer weights only: 2 x active weights, without the LM head */
+  int64_t flops_per_output;         /* LM head */
+  int64_t attention_flops_per_pair; /* all layers: x (query, key) pairs attended */
+  QwenchStepFunction prefill;
+  QwenchStepFunction decode;
+} QwenchProgram;
+
+extern const QwenchProgram qwench_program;
+
+/* Runtime functions that emitted code may call, besides libm's: the whole list. */
+
+/* Waits until every thread of the team has arrived. What they wrote before is visible to all after. */
+void qwench_team_barrier(struct QwenchTeam *team);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
