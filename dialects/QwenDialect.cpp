@@ -43,8 +43,10 @@ LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, in
   return success();
 }
 
-LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef kind, int64_t width,
-                                 int64_t depth, bool pairHalves) {
+LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef kind, int64_t width, int64_t depth,
+                               int64_t align, bool pairHalves) {
+  if (align < 1 || depth < 1 || align % depth)
+    return emitError() << "expected align to be a multiple of depth " << depth << ", found " << align;
   if (kind == "rows")
     return width == 1 && depth == 1 && !pairHalves
                ? success()
@@ -54,4 +56,22 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
   if (width < 1 || depth < 1 || (pairHalves && width % 2))
     return emitError() << "expected positive width and depth, found " << width << " and " << depth;
   return success();
+}
+
+static int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int64_t LayoutAttr::paddedOutputs(int64_t n) const {
+  return getPairHalves() ? 2 * roundUp(n / 2, getWidth()) : roundUp(n, getWidth());
+}
+
+int64_t LayoutAttr::elements(RankedTensorType type) const {
+  ArrayRef<int64_t> shape = type.getShape();
+  switch (shape.size()) {
+  case 1:
+    return matrixElements(1, shape[0]);
+  case 2:
+    return matrixElements(shape[0], shape[1]);
+  default:
+    return shape[0] * matrixElements(shape[1], shape[2]);
+  }
 }

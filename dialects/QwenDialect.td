@@ -69,17 +69,32 @@ def Qwen_RotaryKind : I32EnumAttr<"RotaryKind", "how rotary frequencies depend o
 def Qwen_LayoutAttr : Qwen_Attr<"Layout", "layout"> {
   let summary = "how a weight lies in the packed weight section";
   let description = [{
-    `rows`: row-major `[N, K]`, element after element.
-    `panels`: `N` is cut into panels of `width` rows, `K` into steps of `depth`; element `(n, k)` of a matrix lies at
-    `((n / width * (K' / depth) + k / depth) * width + n % width) * depth + k % depth`, `N'` and `K'` rounded up and
-    padded with zeros. With `pair_halves` the two halves of the rows (gate and up) alternate within each panel: its
-    first `width/2` lanes are rows of the first half, the others the same rows of the second half.
+    `K'` is `K` rounded up to a multiple of `align`; what is padded holds zeros.
+    `rows`: element `(n, k)` of a matrix `[N, K]` lies at `n * K' + k`; a vector `[N]` is one such row of `K = N`.
+    `panels`: `N` is cut into panels of `width` rows, `K` into steps of `depth` (which divides `align`); element `(n, k)`
+    lies at `((n / width * (K' / depth) + k / depth) * width + n % width) * depth + k % depth`, with `N' / width` panels
+    for `N'`, `N` rounded up to a multiple of `width`. With `pair_halves` the rows are a gate half and an up half of
+    `N / 2` each, and each half is rounded up to a multiple of `width` by itself: the first `width / 2` lanes of panel
+    `p` are gate rows `p * width / 2 ..`, the other lanes the up rows of the same numbers.
     A stack `[E, N, K]` is E matrices one after another.
   }];
   let parameters = (ins StringRefParameter<"rows or panels">:$kind, "int64_t":$width, "int64_t":$depth,
-                        "bool":$pairHalves);
-  let assemblyFormat = "`<` $kind `,` `width` `=` $width `,` `depth` `=` $depth `,` `pair_halves` `=` $pairHalves `>`";
+                        "int64_t":$align, "bool":$pairHalves);
+  let assemblyFormat = [{
+    `<` $kind `,` `width` `=` $width `,` `depth` `=` $depth `,` `align` `=` $align `,` `pair_halves` `=` $pairHalves `>`
+  }];
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    bool isPanels() const { return getKind() == "panels"; }
+    /// K of a matrix, padded.
+    int64_t paddedInputs(int64_t k) const { return (k + getAlign() - 1) / getAlign() * getAlign(); }
+    /// N of a matrix (both halves with pair_halves), padded.
+    int64_t paddedOutputs(int64_t n) const;
+    /// Elements of one matrix [N, K], padding included; of a vector [N] with n = 1, k = N.
+    int64_t matrixElements(int64_t n, int64_t k) const { return paddedOutputs(n) * paddedInputs(k); }
+    /// Elements of a whole weight of this type, padding included.
+    int64_t elements(::mlir::RankedTensorType type) const;
+  }];
 }
 
 def Qwen_PlanAttr : Qwen_Attr<"Plan", "plan"> {

@@ -171,8 +171,8 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto kernel = symbols.lookupNearestSymbolFrom<func::FuncOp>(*this, getKernelAttr());
   if (!kernel)
     return emitOpError() << "expected " << getKernel() << " to name a function";
-  if (kernel.getNumArguments() != getArgs().size() + 1)
-    return emitOpError() << "expected " << kernel.getNumArguments() - 1 << " args, found " << getArgs().size();
+  if (kernel.getNumArguments() != getArgs().size() + 2)
+    return emitOpError() << "expected " << kernel.getNumArguments() - 2 << " args, found " << getArgs().size();
   return success();
 }
 

@@ -365,11 +365,30 @@ def Qwen_GroupedLinearCombineOp : Qwen_TileOp<"grouped_linear_combine", [AttrSiz
 
 //===-- Kernels level -------------------------------------------------------------------------------------------===//
 
+def Qwen_StepField : I32EnumAttr<"StepField", "a member of the step that a runtime hands to emitted code", [
+    I32EnumAttrCase<"Tokens", 0, "tokens">, I32EnumAttrCase<"Positions", 1, "positions">,
+    I32EnumAttrCase<"Slots", 2, "slots">, I32EnumAttrCase<"ContextLengths", 3, "context_lengths">,
+    I32EnumAttrCase<"OutputRows", 4, "output_rows">, I32EnumAttrCase<"Rows", 5, "rows">,
+    I32EnumAttrCase<"Outputs", 6, "outputs">, I32EnumAttrCase<"CacheCapacity", 7, "cache_capacity">,
+    I32EnumAttrCase<"Arena", 8, "arena">, I32EnumAttrCase<"Weights", 9, "weights">,
+    I32EnumAttrCase<"Cache", 10, "cache">, I32EnumAttrCase<"Logits", 11, "logits">]> {
+  let cppNamespace = "::qwench::qwen";
+}
+
+def Qwen_StepFieldOp : Qwen_Op<"step_field", [Pure]> {
+  let summary = "a member of the step: a number, or memory as a flat buffer";
+  let description = "The members are those of QwenchStep in runtime/abi/program.h, in that order.";
+  let arguments = (ins Qwen_BatchType:$batch, Qwen_StepField:$field);
+  let results = (outs AnyTypeOf<[Index, AnyStridedMemRef]>:$result);
+  let assemblyFormat = "$batch $field attr-dict `:` type($result)";
+}
+
 def Qwen_LaunchOp : Qwen_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel for tiles 0 .. tiles - 1, in any order and any distribution; all see the results after";
   let description = [{
-    `kernel` is a function of `(args..., tile: index)`. What a launch becomes is the schedule's choice: every
-    thread's share of tiles and a barrier on a CPU, a kernel launch or a phase of a persistent kernel on a GPU.
+    `kernel` is a function of `(args..., scratch, tile: index)`; scratch is memory that no other tile uses at the same
+    time. What a launch becomes is the schedule's choice: every thread's share of the tiles and a barrier on a CPU, a
+    kernel launch or a phase of a persistent kernel on a GPU.
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Index:$tiles, Variadic<AnyType>:$args);
   let assemblyFormat = "$kernel `tiles` `(` $tiles `)` (`args` `(` $args^ `:` type($args) `)`)? attr-dict";
