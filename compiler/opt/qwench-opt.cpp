@@ -1,5 +1,6 @@
 // qwench-opt: mlir-opt with the qwen dialect and every pass of Qwench.
 #include "dialects/Qwen.h"
+#include "passes/Pipelines.h"
 
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -11,6 +12,7 @@ int main(int argc, char **argv) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
   mlir::registerAllPasses();
+  qwench::registerQwenchPasses();
   registry.insert<qwench::qwen::QwenDialect>();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Qwench optimizer driver\n", registry));
 }

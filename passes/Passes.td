@@ -1,0 +1,71 @@
+// Every pass over the qwen dialect. The flag, the class, the file and the test of a pass have one name.
+#ifndef QWENCH_PASSES_PASSES_TD
+#define QWENCH_PASSES_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+//===-- Normalize -----------------------------------------------------------------------------------------------===//
+
+def DecomposeExperts : Pass<"decompose-experts", "::mlir::ModuleOp"> {
+  let summary = "qwen.experts becomes dispatch, grouped linear maps and combine";
+  let dependentDialects = ["::qwench::qwen::QwenDialect"];
+}
+
+def PruneWeights : Pass<"prune-weights", "::mlir::ModuleOp"> {
+  let summary = "removes weights that no param and no part of a used weight names";
+  let statistics = [Statistic<"removed", "removed", "weights removed">];
+}
+
+//===-- Fuse ----------------------------------------------------------------------------------------------------===//
+
+class Qwen_Fusion<string name> : Pass<name, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::qwench::qwen::QwenDialect", "::mlir::tensor::TensorDialect", "::mlir::arith::ArithDialect"];
+}
+
+def FuseQkv : Qwen_Fusion<"fuse-qkv"> {
+  let summary = "q, k and v are one projection of one weight, and columns of it";
+}
+
+def FuseRopeCache : Qwen_Fusion<"fuse-rope-cache"> {
+  let summary = "QK-norm, RoPE and the cache write are one pass over the fused projection";
+}
+
+def FuseSwiglu : Qwen_Fusion<"fuse-swiglu"> {
+  let summary = "gate and up are one projection with SiLU * mul behind it";
+}
+
+def FuseRouter : Qwen_Fusion<"fuse-router"> {
+  let summary = "router projection, softmax, top-k and renormalisation are one op";
+}
+
+def FuseGroupedSwiglu : Qwen_Fusion<"fuse-grouped-swiglu"> {
+  let summary = "the experts' gate and up are one grouped projection with SiLU * mul behind it";
+}
+
+def FuseCombine : Qwen_Fusion<"fuse-combine"> {
+  let summary = "the experts' down projection weights and sums its results itself";
+}
+
+def FuseNorm : Qwen_Fusion<"fuse-norm"> {
+  let summary = "a norm that only one linear map reads becomes part of it";
+}
+
+def FuseResidual : Qwen_Fusion<"fuse-residual"> {
+  let summary = "a linear map adds the residual itself";
+}
+
+//===-- Check ---------------------------------------------------------------------------------------------------===//
+
+def CheckModel : Pass<"check-model", "::mlir::ModuleOp"> {
+  let summary = "verifies what the model stage promises: model-level ops on tensors, weights that come from a source";
+}
+
+def CheckFused : Pass<"check-fused", "::mlir::ModuleOp"> {
+  let summary = "verifies what the fused stage promises: no qwen.experts, tensors only, every weight used or a part";
+}
+
+def CheckPlanned : Pass<"check-planned", "::mlir::ModuleOp"> {
+  let summary = "verifies what the planned stage promises: tile programs on buffers of the arena, weights with a place";
+}
+
+#endif
