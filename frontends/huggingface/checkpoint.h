@@ -56,10 +56,13 @@ public:
 
 private:
   const TensorView *lookUp(std::string_view name) const;
+  Status index();
 
   std::string directory;
   std::vector<SafetensorsFile> shards;
-  std::map<std::string, size_t, std::less<>> shardOf; ///< tensor name to its shard
+  std::map<std::string_view, const TensorView *> tensors; ///< of all shards, by the names in the files
+  /// Saved from the bare model, without the head: "layers.0..." instead of "model.layers.0...".
+  bool withoutPrefix = false;
 };
 
 } // namespace qwench::hf
