@@ -1,0 +1,185 @@
+// Executes a pack plan with several threads.
+#include "compiler/pack/pack.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <unistd.h>
+
+namespace qwench::pack {
+
+namespace {
+
+// Bytes of output a thread makes before it writes them: large against the cost of a system call, small
+// against memory.
+constexpr int64_t kBlockBytes = 1 << 20;
+
+/// A range of a matrix's panels or rows.
+struct Job {
+  size_t matrix;
+  int64_t first, count;
+};
+
+std::vector<Job> jobsOf(const PackPlan &plan) {
+  std::vector<Job> jobs;
+  for (size_t i = 0; i < plan.matrices.size(); i++) {
+    const Matrix &matrix = plan.matrices[i];
+    int64_t step = std::max<int64_t>(kBlockBytes / std::max<int64_t>(matrix.unitBytes(), 1), 1);
+    for (int64_t first = 0; first < matrix.units; first += step)
+      jobs.push_back({i, first, std::min(step, matrix.units - first)});
+  }
+  return jobs;
+}
+
+/// Row n of the concatenated segments; rows beyond the last are zeros.
+SourceRow rowOf(const Matrix &matrix, int64_t n) {
+  for (const Segment &segment : matrix.segments) {
+    if (n < segment.rows)
+      return {segment.data + n * matrix.columns * (hf::bits(segment.type) / 8), segment.type};
+    n -= segment.rows;
+  }
+  return {};
+}
+
+/// The source row that lane `lane` of panel `panel` holds, or -1.
+int64_t laneRow(const Matrix &matrix, int64_t panel, int64_t lane) {
+  if (!matrix.pairHalves) {
+    int64_t row = panel * matrix.width + lane;
+    return row < matrix.rows ? row : -1;
+  }
+  int64_t half = matrix.rows / 2, lanes = matrix.width / 2, row = panel * lanes + lane % lanes;
+  return row < half ? lane / lanes * half + row : -1;
+}
+
+void fillPanels(const Matrix &matrix, const Job &job, std::byte *out) {
+  PanelShape shape{matrix.width, matrix.depth, matrix.columns, matrix.paddedColumns};
+  std::vector<SourceRow> rows(matrix.width);
+  for (int64_t panel = job.first; panel < job.first + job.count; panel++, out += matrix.unitBytes()) {
+    for (int64_t lane = 0; lane < matrix.width; lane++) {
+      int64_t row = laneRow(matrix, panel, lane);
+      rows[lane] = row < 0 ? SourceRow() : rowOf(matrix, row);
+    }
+    packPanel(rows, shape, matrix.element, out);
+  }
+}
+
+void fillRows(const Matrix &matrix, const Job &job, std::byte *out) {
+  int64_t size = bytesOf(matrix.element), real = matrix.columns;
+  for (int64_t n = job.first; n < job.first + job.count; n++, out += matrix.unitBytes()) {
+    SourceRow row = rowOf(matrix, n);
+    convert(row.data, row.type, out, matrix.element, real);
+    std::memset(out + real * size, 0, (matrix.paddedColumns - real) * size);
+  }
+}
+
+void fillVector(const Matrix &matrix, std::byte *out) {
+  std::byte *end = out + matrix.unitBytes();
+  for (const Segment &segment : matrix.segments) {
+    convert(segment.data, segment.type, out, matrix.element, segment.rows);
+    out += segment.rows * bytesOf(matrix.element);
+  }
+  std::memset(out, 0, end - out);
+}
+
+class Runner {
+public:
+  Runner(const PackPlan &plan, const TensorSource &source, const PackOptions &options)
+      : plan(plan), source(source), options(options), jobs(jobsOf(plan)),
+        remaining(std::make_unique<std::atomic<int64_t>[]>(plan.tensors.size())) {
+    for (const Job &job : jobs)
+      for (const Segment &segment : plan.matrices[job.matrix].segments)
+        remaining[segment.tensor]++;
+  }
+
+  Status run() {
+    std::vector<std::thread> threads;
+    for (int i = 1; i < options.threads; i++)
+      threads.emplace_back([this] { work(); });
+    work();
+    for (std::thread &thread : threads)
+      thread.join();
+    if (error)
+      return *error;
+    return ok();
+  }
+
+private:
+  void work();
+  Status write(const std::byte *data, uint64_t bytes, uint64_t offset);
+  void finish(const Job &job, uint64_t bytes);
+
+  const PackPlan &plan;
+  const TensorSource &source;
+  const PackOptions &options;
+  std::vector<Job> jobs;
+  std::unique_ptr<std::atomic<int64_t>[]> remaining; ///< jobs that still need each tensor
+  std::atomic<size_t> next = 0;
+  std::atomic<uint64_t> done = 0;
+  std::atomic<bool> failed = false;
+  std::mutex mutex; ///< of error and progress
+  std::optional<Error> error;
+};
+
+void Runner::work() {
+  std::vector<std::byte> block;
+  for (size_t index; !failed && (index = next++) < jobs.size();) {
+    const Job &job = jobs[index];
+    const Matrix &matrix = plan.matrices[job.matrix];
+    uint64_t bytes = job.count * matrix.unitBytes();
+    block.resize(std::max<size_t>(block.size(), bytes));
+    if (matrix.vector)
+      fillVector(matrix, block.data());
+    else if (matrix.panels)
+      fillPanels(matrix, job, block.data());
+    else
+      fillRows(matrix, job, block.data());
+    uint64_t place = options.offset + matrix.offset + job.first * matrix.unitBytes();
+    if (Status status = write(block.data(), bytes, place); !status) {
+      std::lock_guard lock(mutex);
+      if (!failed.exchange(true))
+        error = status.takeError();
+      return;
+    }
+    finish(job, bytes);
+  }
+}
+
+Status Runner::write(const std::byte *data, uint64_t bytes, uint64_t offset) {
+  while (bytes > 0) {
+    ssize_t count = pwrite(options.descriptor, data, bytes, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return userError(std::string("cannot write weights: ") + strerror(errno));
+    data += count, bytes -= count, offset += count;
+  }
+  return ok();
+}
+
+void Runner::finish(const Job &job, uint64_t bytes) {
+  for (const Segment &segment : plan.matrices[job.matrix].segments)
+    if (--remaining[segment.tensor] == 0)
+      source.release(plan.tensors[segment.tensor]);
+  uint64_t now = done += bytes;
+  if (!options.progress)
+    return;
+  std::unique_lock lock(mutex, std::try_to_lock);
+  if (lock || now == plan.bytes) {
+    if (!lock)
+      lock.lock();
+    options.progress(now, plan.bytes);
+  }
+}
+
+} // namespace
+
+Status runPacking(const PackPlan &plan, const TensorSource &source, const PackOptions &options) {
+  return Runner(plan, source, options).run();
+}
+
+} // namespace qwench::pack

@@ -1,0 +1,339 @@
+#include "frontends/huggingface/import/import.h"
+
+#include "dialects/Qwen.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <cmath>
+#include <map>
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::qwen;
+
+std::string_view qwench::name(ElementType type) { return type == ElementType::BF16 ? "bf16" : "f32"; }
+
+std::optional<ElementType> qwench::parseElementType(std::string_view name) {
+  if (name == "bf16")
+    return ElementType::BF16;
+  if (name == "f32")
+    return ElementType::F32;
+  return std::nullopt;
+}
+
+namespace {
+
+/// Layers that share a function, in the order of their first one.
+struct LayerKind {
+  std::string name;
+  hf::LayerConfig config;
+  SmallVector<int64_t> layers;
+};
+
+std::vector<LayerKind> layerKinds(const hf::ModelConfig &config) {
+  std::vector<LayerKind> kinds;
+  for (auto [index, layer] : llvm::enumerate(config.layers)) {
+    auto kind = llvm::find_if(kinds, [&, &layer = layer](const LayerKind &k) { return k.config == layer; });
+    if (kind == kinds.end()) {
+      std::string name = layer.sparse ? "moe" : "dense";
+      if (layer.window)
+        name += "_window";
+      kinds.push_back({name, layer, {}});
+      kind = std::prev(kinds.end());
+    }
+    kind->layers.push_back(index);
+  }
+  return kinds;
+}
+
+class Importer {
+public:
+  Importer(MLIRContext &context, const hf::ModelConfig &config, const ImportOptions &options)
+      : config(config), options(options), builder(&context), loc(builder.getUnknownLoc()) {}
+
+  OwningOpRef<ModuleOp> run();
+
+private:
+  Type floatType(ElementType type) {
+    return type == ElementType::BF16 ? Type(builder.getBF16Type()) : Type(builder.getF32Type());
+  }
+  RankedTensorType matrix(ArrayRef<int64_t> shape) {
+    return RankedTensorType::get(shape, floatType(options.dtype));
+  }
+  RankedTensorType vector(int64_t extent) { return RankedTensorType::get(extent, builder.getF32Type()); }
+  /// Activations: a dynamic number of rows before `shape`.
+  RankedTensorType rows(ArrayRef<int64_t> shape, Type element = {}) {
+    SmallVector<int64_t> full{ShapedType::kDynamic};
+    full.append(shape.begin(), shape.end());
+    return RankedTensorType::get(full, element ? element : Type(builder.getF32Type()));
+  }
+  FloatAttr eps() { return builder.getF32FloatAttr(static_cast<float>(config.rmsEps)); }
+
+  void describeModel(ModuleOp module);
+  void addWeight(const Twine &name, RankedTensorType type, ArrayRef<int64_t> layers, const Twine &source);
+  void addModelWeights();
+  void addLayerWeights(const LayerKind &kind);
+  void addRotary();
+  void addLayer(const LayerKind &kind);
+  void addForward(ArrayRef<LayerKind> kinds);
+
+  Value param(const Twine &weight, Value instance);
+  Value rmsNorm(Value x, Value weight);
+  Value linear(Value x, const Twine &weight, Value instance, bool mayHaveBias = false);
+  Value splitHeads(Value x);
+  Value add(Value x, Value y);
+  Value attention(const LayerKind &kind, Value x, Block &entry);
+  Value mlp(const LayerKind &kind, Value x, Value instance);
+  Value experts(const LayerKind &kind, Value x, Value instance);
+
+  const hf::ModelConfig &config;
+  const ImportOptions &options;
+  OpBuilder builder;
+  Location loc;
+  CacheType cacheType;
+  std::map<std::string, RankedTensorType> weights;
+};
+
+OwningOpRef<ModuleOp> Importer::run() {
+  OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
+  builder.setInsertionPointToEnd(module->getBody());
+  cacheType = CacheType::get(builder.getContext(), config.layerCount(), config.kvHeads, config.headDim,
+                             floatType(options.kvDtype));
+  describeModel(*module);
+  std::vector<LayerKind> kinds = layerKinds(config);
+  addModelWeights();
+  for (const LayerKind &kind : kinds)
+    addLayerWeights(kind);
+  addRotary();
+  for (const LayerKind &kind : kinds)
+    addLayer(kind);
+  addForward(kinds);
+  return module;
+}
+
+void Importer::describeModel(ModuleOp module) {
+  auto string = [&](std::string_view text) -> Attribute { return builder.getStringAttr(StringRef(text)); };
+  auto named = [&](StringRef key, Attribute value) { return builder.getNamedAttr(key, value); };
+  module->setAttr("qwen.model", builder.getDictionaryAttr({
+                                    named("name", string(options.name)),
+                                    named("architecture", string(hf::name(config.architecture))),
+                                    named("dtype", string(name(options.dtype))),
+                                    named("kv_dtype", string(name(options.kvDtype))),
+                                    named("max_context", builder.getI64IntegerAttr(options.maxContext)),
+                                }));
+}
+
+//===-- Weights
+//-------------------------------------------------------------------------------------------------===//
+
+void Importer::addWeight(const Twine &name, RankedTensorType type, ArrayRef<int64_t> layers,
+                         const Twine &source) {
+  int64_t instances = std::max<int64_t>(layers.size(), 1);
+  weights.emplace(name.str(), type);
+  WeightOp::create(builder, loc, builder.getStringAttr(name), TypeAttr::get(type),
+                   builder.getI64IntegerAttr(instances), builder.getDenseI64ArrayAttr(layers),
+                   builder.getStringAttr(source), ArrayAttr(), LayoutAttr(), IntegerAttr(), IntegerAttr());
+}
+
+void Importer::addModelWeights() {
+  addWeight("embed_tokens", matrix({config.vocab, config.hidden}), {}, "model.embed_tokens.weight");
+  addWeight("norm", vector(config.hidden), {}, "model.norm.weight");
+  if (!config.tieEmbeddings)
+    addWeight("lm_head", matrix({config.vocab, config.hidden}), {}, "lm_head.weight");
+}
+
+void Importer::addLayerWeights(const LayerKind &kind) {
+  auto add = [&](const Twine &name, RankedTensorType type, const Twine &source) {
+    addWeight(kind.name + "." + name, type, kind.layers, "model.layers.{layer}." + source);
+  };
+  auto projection = [&](StringRef name, int64_t outputs, int64_t inputs) {
+    add(name, matrix({outputs, inputs}), "self_attn." + name + ".weight");
+    if (config.attentionBias)
+      add(name + "_bias", vector(outputs), "self_attn." + name + ".bias");
+  };
+  int64_t hidden = config.hidden, queries = config.heads * config.headDim,
+          keys = config.kvHeads * config.headDim;
+  add("input_layernorm", vector(hidden), "input_layernorm.weight");
+  projection("q_proj", queries, hidden);
+  projection("k_proj", keys, hidden);
+  projection("v_proj", keys, hidden);
+  projection("o_proj", hidden, queries);
+  add("q_norm", vector(config.headDim), "self_attn.q_norm.weight");
+  add("k_norm", vector(config.headDim), "self_attn.k_norm.weight");
+  add("post_attention_layernorm", vector(hidden), "post_attention_layernorm.weight");
+  if (!kind.config.sparse) {
+    add("gate_proj", matrix({config.intermediate, hidden}), "mlp.gate_proj.weight");
+    add("up_proj", matrix({config.intermediate, hidden}), "mlp.up_proj.weight");
+    add("down_proj", matrix({hidden, config.intermediate}), "mlp.down_proj.weight");
+    return;
+  }
+  int64_t count = config.experts, inner = config.moeIntermediate;
+  add("router", matrix({count, hidden}), "mlp.gate.weight");
+  add("gate_proj", matrix({count, inner, hidden}), "mlp.experts.{expert}.gate_proj.weight");
+  add("up_proj", matrix({count, inner, hidden}), "mlp.experts.{expert}.up_proj.weight");
+  add("down_proj", matrix({count, hidden, inner}), "mlp.experts.{expert}.down_proj.weight");
+}
+
+void Importer::addRotary() {
+  const hf::RopeConfig &rope = config.rope;
+  bool dynamic = rope.type == hf::RopeType::Dynamic, longrope = rope.type == hf::RopeType::LongRope;
+  auto frequencies = [&](int64_t length) {
+    return builder.getDenseF32ArrayAttr(hf::inverseFrequencies(rope, config.headDim, length));
+  };
+  RotaryKind kind = dynamic ? RotaryKind::Dynamic : longrope ? RotaryKind::Longrope : RotaryKind::Fixed;
+  RotaryOp::create(builder, loc, builder.getStringAttr("rope"),
+                   RotaryKindAttr::get(builder.getContext(), kind), frequencies(0),
+                   builder.getF32FloatAttr(static_cast<float>(hf::attentionScaling(rope))),
+                   longrope ? frequencies(rope.originalMaxPosition + 1) : DenseF32ArrayAttr(),
+                   dynamic || longrope ? builder.getI64IntegerAttr(rope.originalMaxPosition) : IntegerAttr(),
+                   dynamic ? builder.getF64FloatAttr(rope.theta) : FloatAttr(),
+                   dynamic ? builder.getF64FloatAttr(rope.factor) : FloatAttr());
+}
+
+//===-- Ops
+//-----------------------------------------------------------------------------------------------------===//
+
+Value Importer::param(const Twine &weight, Value instance) {
+  std::string symbol = weight.str();
+  return ParamOp::create(builder, loc, weights.at(symbol),
+                         FlatSymbolRefAttr::get(builder.getContext(), symbol), instance);
+}
+
+Value Importer::rmsNorm(Value x, Value weight) {
+  return RmsNormOp::create(builder, loc, TypeRange{x.getType()}, x, weight, eps(), ValueRange(),
+                           DenseI64ArrayAttr())
+      .getResult(0);
+}
+
+Value Importer::linear(Value x, const Twine &weight, Value instance, bool mayHaveBias) {
+  std::string symbol = weight.str();
+  Value matrix = param(symbol, instance);
+  Value bias = mayHaveBias && config.attentionBias ? param(symbol + "_bias", instance) : Value();
+  int64_t outputs = cast<RankedTensorType>(matrix.getType()).getDimSize(0);
+  return LinearOp::create(builder, loc, TypeRange{rows({outputs})}, x, matrix, bias, ValueRange(),
+                          DenseI64ArrayAttr())
+      .getResult(0);
+}
+
+Value Importer::splitHeads(Value x) {
+  int64_t columns = cast<RankedTensorType>(x.getType()).getDimSize(1);
+  return SplitHeadsOp::create(builder, loc, rows({columns / config.headDim, config.headDim}), x);
+}
+
+Value Importer::add(Value x, Value y) {
+  return AddOp::create(builder, loc, TypeRange{x.getType()}, x, y, ValueRange(), DenseI64ArrayAttr())
+      .getResult(0);
+}
+
+/// Qwen3Attention: norms over each head of q and k before rope; v as it is.
+Value Importer::attention(const LayerKind &kind, Value x, Block &entry) {
+  Value rope = entry.getArgument(1), batch = entry.getArgument(2), cache = entry.getArgument(3);
+  Value layer = entry.getArgument(4), instance = entry.getArgument(5);
+  auto rotate = [&](Value heads) -> Value {
+    return RopeOp::create(builder, loc, TypeRange{heads.getType()}, heads, rope, ValueRange(),
+                          DenseI64ArrayAttr())
+        .getResult(0);
+  };
+  Value q = splitHeads(linear(x, kind.name + ".q_proj", instance, true));
+  Value k = splitHeads(linear(x, kind.name + ".k_proj", instance, true));
+  Value v = splitHeads(linear(x, kind.name + ".v_proj", instance, true));
+  q = rotate(rmsNorm(q, param(kind.name + ".q_norm", instance)));
+  k = rotate(rmsNorm(k, param(kind.name + ".k_norm", instance)));
+  CacheWriteOp::create(builder, loc, k, v, cache, layer, batch, DenseI64ArrayAttr());
+  FloatAttr scale = builder.getF32FloatAttr(1.0f / std::sqrt(static_cast<float>(config.headDim)));
+  IntegerAttr window = kind.config.window ? builder.getI64IntegerAttr(*kind.config.window) : IntegerAttr();
+  Value heads = AttentionOp::create(builder, loc, TypeRange{q.getType()}, q, cache, layer, batch, scale,
+                                    window, ValueRange(), DenseI64ArrayAttr())
+                    .getResult(0);
+  Value merged = MergeHeadsOp::create(builder, loc, rows({config.heads * config.headDim}), heads);
+  return linear(merged, kind.name + ".o_proj", instance, true);
+}
+
+/// Qwen3MLP.
+Value Importer::mlp(const LayerKind &kind, Value x, Value instance) {
+  Value gate = linear(x, kind.name + ".gate_proj", instance),
+        up = linear(x, kind.name + ".up_proj", instance);
+  Value inner =
+      SwigluOp::create(builder, loc, TypeRange{gate.getType()}, gate, up, ValueRange(), DenseI64ArrayAttr())
+          .getResult(0);
+  return linear(inner, kind.name + ".down_proj", instance);
+}
+
+/// Qwen3MoeSparseMoeBlock.
+Value Importer::experts(const LayerKind &kind, Value x, Value instance) {
+  Value logits = linear(x, kind.name + ".router", instance);
+  Type results[] = {rows({config.topK}), rows({config.topK}, builder.getI32Type())};
+  auto router =
+      RouterOp::create(builder, loc, TypeRange(results), logits, builder.getI64IntegerAttr(config.topK),
+                       builder.getBoolAttr(config.normTopKProb), ValueRange(), DenseI64ArrayAttr());
+  Value gate = param(kind.name + ".gate_proj", instance), up = param(kind.name + ".up_proj", instance);
+  Value down = param(kind.name + ".down_proj", instance);
+  return ExpertsOp::create(builder, loc, x.getType(), x, router.getResult(0), router.getResult(1), gate, up,
+                           down);
+}
+
+//===-- Functions
+//-----------------------------------------------------------------------------------------------===//
+
+void Importer::addLayer(const LayerKind &kind) {
+  OpBuilder::InsertionGuard guard(builder);
+  Type index = builder.getIndexType(), hidden = rows({config.hidden});
+  Type inputs[] = {hidden, rows({config.headDim}), BatchType::get(builder.getContext()), cacheType, index,
+                   index};
+  auto function = func::FuncOp::create(builder, loc, kind.name, builder.getFunctionType(inputs, hidden));
+  Block &entry = *function.addEntryBlock();
+  builder.setInsertionPointToStart(&entry);
+  Value x = entry.getArgument(0), instance = entry.getArgument(5);
+  Value normed = rmsNorm(x, param(kind.name + ".input_layernorm", instance));
+  x = add(x, attention(kind, normed, entry));
+  normed = rmsNorm(x, param(kind.name + ".post_attention_layernorm", instance));
+  x = add(x, kind.config.sparse ? experts(kind, normed, instance) : mlp(kind, normed, instance));
+  func::ReturnOp::create(builder, loc, x);
+}
+
+void Importer::addForward(ArrayRef<LayerKind> kinds) {
+  OpBuilder::InsertionGuard guard(builder);
+  MLIRContext *context = builder.getContext();
+  Type inputs[] = {BatchType::get(context), cacheType};
+  auto function = func::FuncOp::create(builder, loc, "forward",
+                                       builder.getFunctionType(inputs, Type(rows({config.vocab}))));
+  Block &entry = *function.addEntryBlock();
+  builder.setInsertionPointToStart(&entry);
+  Value batch = entry.getArgument(0), cache = entry.getArgument(1);
+  Value first = arith::ConstantIndexOp::create(builder, loc, 0);
+  Value table = param("embed_tokens", first);
+  Type hidden = rows({config.hidden});
+  Value x =
+      EmbeddingOp::create(builder, loc, TypeRange{hidden}, batch, table, ValueRange(), DenseI64ArrayAttr())
+          .getResult(0);
+  Value rope = RopeTableOp::create(builder, loc, TypeRange{rows({config.headDim})}, batch,
+                                   FlatSymbolRefAttr::get(context, "rope"), ValueRange(), DenseI64ArrayAttr())
+                   .getResult(0);
+  SmallVector<Attribute> callees(config.layers.size());
+  for (const LayerKind &kind : kinds)
+    for (int64_t layer : kind.layers)
+      callees[layer] = FlatSymbolRefAttr::get(context, kind.name);
+  x = LayersOp::create(builder, loc, TypeRange{hidden}, x, rope, batch, cache, builder.getArrayAttr(callees))
+          .getResult();
+  x = OutputRowsOp::create(builder, loc, TypeRange{hidden}, x, batch, ValueRange(), DenseI64ArrayAttr())
+          .getResult(0);
+  x = rmsNorm(x, param("norm", first));
+  func::ReturnOp::create(builder, loc, linear(x, config.tieEmbeddings ? "embed_tokens" : "lm_head", first));
+}
+
+} // namespace
+
+Result<OwningOpRef<ModuleOp>> qwench::importModel(MLIRContext &context, const hf::ModelConfig &config,
+                                                  const ImportOptions &options) {
+  if (options.maxContext < 1)
+    return userError("expected a context of at least 1 token, found " + std::to_string(options.maxContext));
+  context.loadDialect<QwenDialect>();
+  OwningOpRef<ModuleOp> module = Importer(context, config, options).run();
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) { message += diagnostic.str(); });
+  if (failed(verify(*module)))
+    return internalError("the imported model does not verify: " + message);
+  return module;
+}

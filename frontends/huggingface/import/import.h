@@ -1,0 +1,40 @@
+// From a checked configuration to the model stage: what transformers' modeling_qwen3.py and
+// modeling_qwen3_moe.py compute, op by op.
+#pragma once
+
+#include "frontends/huggingface/config.h"
+#include "runtime/abi/result.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace qwench {
+
+/// Formats that weights, and keys and values, are kept in.
+enum class ElementType { BF16, F32 };
+
+/// As the command line spells it: "bf16".
+std::string_view name(ElementType type);
+std::optional<ElementType> parseElementType(std::string_view name);
+
+struct ImportOptions {
+  std::string name;                        ///< of the model, for people
+  ElementType dtype = ElementType::BF16;   ///< of matrices; norms and biases are f32
+  ElementType kvDtype = ElementType::BF16; ///< of the cache
+  int64_t maxContext = 0;                  ///< positions, > 0
+};
+
+/// The module of a model: families of weights for each kind of layer, `@rope`, one function for each kind of
+/// layer, and
+/// `@forward(batch, cache) -> [O, V]`. Layers of one kind differ only in their weights; the kinds are `dense`
+/// and `moe`, each with `_window` added where a sliding window applies. The module's attribute `qwen.model`
+/// repeats the options.
+Result<mlir::OwningOpRef<mlir::ModuleOp>>
+importModel(mlir::MLIRContext &context, const hf::ModelConfig &config, const ImportOptions &options);
+
+} // namespace qwench
