@@ -28,10 +28,6 @@ def prompts_of(spec, model):
     return {f"p{n}": oracle.random_prompt(model, n, generator) for n in lengths}
 
 
-def rounded(values):
-    return [float(f"{float(v):.6g}") for v in values]
-
-
 def check_directory(spec, model, folder, ids):
     """The directory as written, opened by transformers as any user's, is the model that the oracle ran.
 
@@ -60,10 +56,10 @@ def golden_of(spec, folder):
         assert tokens[0] == int(logits[-1].argmax()), f"{spec.name} {name}: cached and uncached runs disagree"
         numpy.save(folder / f"{name}.ids.npy", numpy.array(ids, dtype="<i4"))
         numpy.save(folder / f"{name}.logits.npy", logits.numpy().astype("<f4"))
-        details[name] = dict(positions=keep, greedy=tokens, greedy_gap=rounded(token_gaps), bf16_kl=rounded(bf16_kl))
+        details[name] = dict(positions=keep, greedy=tokens, greedy_gap=oracle.rounded(token_gaps), bf16_kl=oracle.rounded(bf16_kl))
         router = oracle.router_gaps(model, ids)
         if router is not None:
-            details[name]["router_gap"] = rounded(router[keep])
+            details[name]["router_gap"] = oracle.rounded(router[keep])
         kls += bf16_kl.tolist()
         gaps += token_gaps
         spreads += (logits.max(dim=1)[0] - logits.min(dim=1)[0]).tolist()

@@ -91,3 +91,8 @@ def kl(reference, other):
     """Per row: KL(softmax(reference) || softmax(other)) in nats, computed in float64."""
     p, q = (torch.log_softmax(x.double(), dim=-1) for x in (reference, other))
     return (p.exp() * (p - q)).sum(dim=-1)
+
+
+def rounded(values):
+    """Six significant digits, for JSON."""
+    return [float(f"{float(v):.6g}") for v in values]
