@@ -1,0 +1,73 @@
+#include "compiler/link/link.h"
+
+#include "lld/Common/Driver.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <vector>
+
+LLD_HAS_DRIVER(elf)
+
+namespace qwench::link {
+
+namespace {
+
+std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options) {
+  bool shared = options.output == Output::SharedObject;
+  std::vector<std::string> args = {"ld.lld",
+                                   "-m",
+                                   "elf_x86_64",
+                                   "--eh-frame-hdr",
+                                   "--hash-style=gnu",
+                                   "--build-id=none",
+                                   "--gc-sections",
+                                   "--strip-debug",
+                                   "-z",
+                                   "relro",
+                                   "-z",
+                                   "now",
+                                   "-z",
+                                   "noexecstack",
+                                   "--threads=" + std::to_string(options.threads),
+                                   "-o",
+                                   options.image};
+  auto add = [&](std::initializer_list<std::string> more) { args.insert(args.end(), more); };
+  if (shared)
+    add({"-shared", "-Bsymbolic", "--no-undefined", "--version-script=" + kit.path("exports.map"),
+         "--undefined=qwench_open"});
+  else
+    add({"-pie", "-dynamic-linker", "/lib64/ld-linux-x86-64.so.2", kit.path("Scrt1.o")});
+  add({kit.path("crti.o"), kit.path("crtbeginS.o"), options.object, "--start-group"});
+  if (!shared)
+    add({kit.path("libqwench_app.a")});
+  add({kit.path("libqwench_runtime.a"), kit.path("libstdc++.a"), kit.path("libgcc.a"),
+       kit.path("libgcc_eh.a"), "--end-group", "--as-needed", kit.path("libm.so.6"), kit.path("libc.so.6"),
+       kit.path("libc_nonshared.a"), kit.path("ld-linux-x86-64.so.2"), kit.path("crtendS.o"),
+       kit.path("crtn.o")});
+  return args;
+}
+
+/// lld's first complaint, without its own name and the word error.
+std::string firstError(llvm::StringRef text) {
+  llvm::StringRef line = text.ltrim().split('\n').first;
+  line.consume_front("ld.lld: ");
+  line.consume_front("error: ");
+  return line.empty() ? "no reason given" : line.str();
+}
+
+} // namespace
+
+Status linkImage(const Kit &kit, const LinkOptions &options) {
+  std::vector<std::string> args = arguments(kit, options);
+  std::vector<const char *> pointers;
+  for (const std::string &arg : args)
+    pointers.push_back(arg.c_str());
+  std::string complaints;
+  llvm::raw_string_ostream errors(complaints);
+  lld::Result result = lld::lldMain(pointers, llvm::nulls(), errors, {{lld::Gnu, &lld::elf::link}});
+  if (result.retCode != 0)
+    return internalError("cannot link the model: " + firstError(complaints));
+  return ok();
+}
+
+} // namespace qwench::link

@@ -1,0 +1,24 @@
+// Object file to ELF image, with lld in this process.
+#pragma once
+
+#include "compiler/link/kit.h"
+#include "runtime/abi/result.h"
+
+#include <string>
+
+namespace qwench::link {
+
+enum class Output { Executable, SharedObject };
+
+struct LinkOptions {
+  Output output = Output::Executable;
+  std::string object; ///< path of the model's object file
+  std::string image;  ///< path to write
+  int threads = 1;
+};
+
+/// Links the object with the runtime. The result needs libc and libm and nothing else; a shared object
+/// exports the functions of runtime/abi/qwench.h. The same input gives the same bytes.
+Status linkImage(const Kit &kit, const LinkOptions &options);
+
+} // namespace qwench::link
