@@ -120,9 +120,11 @@ std::string show(const Json &value) {
 
 ObjectReader::ObjectReader(const Json &object, std::string_view where, std::string prefix)
     : object(object), where(where), prefix(std::move(prefix)) {
-  if (!object.is_object())
-    fail("expected " + (this->prefix.empty() ? "a JSON object" : "an object at " + this->prefix) +
-         ", found " + show(object));
+  if (object.is_object())
+    return;
+  std::string part = this->prefix.substr(0, this->prefix.empty() ? 0 : this->prefix.size() - 1);
+  fail("expected " + (part.empty() ? "a JSON object" : part + " to be an object") + ", found " +
+       show(object));
 }
 
 const Json *ObjectReader::value(const std::string &key) {
