@@ -39,7 +39,9 @@ Result<File> File::open(const std::string &path) {
   return File(fd, static_cast<uint64_t>(status.st_size), path);
 }
 
-File::File(File &&other) noexcept : fd(other.fd), size(other.size), name(std::move(other.name)) { other.fd = -1; }
+File::File(File &&other) noexcept : fd(other.fd), size(other.size), name(std::move(other.name)) {
+  other.fd = -1;
+}
 
 File &File::operator=(File &&other) noexcept {
   std::swap(fd, other.fd);
@@ -91,7 +93,8 @@ Result<Mapping> Mapping::anonymous(uint64_t bytes, bool hugePages) {
   Mapping result;
   result.length = bytes;
   result.baseBytes = std::max<uint64_t>(bytes, 1) + slack;
-  void *base = mmap(nullptr, result.baseBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *base = mmap(nullptr, result.baseBytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED)
     return userError("cannot reserve " + std::to_string(bytes) + " bytes of memory: " + errorText(errno));
   result.base = base;

@@ -45,8 +45,8 @@ public:
   Mapping &operator=(Mapping &&other) noexcept;
   ~Mapping();
 
-  /// Zeroed memory that is touched lazily and not counted before (MAP_NORESERVE). `hugePages` aligns to 2 MiB and asks
-  /// for 2 MiB pages; where the kernel refuses those, ordinary pages serve.
+  /// Zeroed memory that is touched lazily and not counted before (MAP_NORESERVE). `hugePages` aligns to 2 MiB
+  /// and asks for 2 MiB pages; where the kernel refuses those, ordinary pages serve.
   static Result<Mapping> anonymous(uint64_t bytes, bool hugePages);
   /// A read-only private view of a file's range; offset must be a multiple of the page size.
   static Result<Mapping> ofFile(const File &file, uint64_t offset, uint64_t bytes);
@@ -61,9 +61,9 @@ private:
   uint64_t baseBytes = 0;
 };
 
-/// Writes a file so that it is either whole or not there: the bytes go to a temporary file in the same directory, which
-/// commit() renames. Without commit() the temporary file is removed. Special files (/dev/stdout, pipes) are written
-/// directly.
+/// Writes a file so that it is either whole or not there: the bytes go to a temporary file in the same
+/// directory, which commit() renames. Without commit() the temporary file is removed. Special files
+/// (/dev/stdout, pipes) are written directly.
 class OutputFile {
 public:
   static Result<OutputFile> create(const std::string &path);
@@ -73,6 +73,8 @@ public:
 
   Status write(const void *data, uint64_t bytes);
   Status commit();
+  /// The name the bytes have until commit(), for removal by a signal handler; null for special files.
+  const char *temporaryPath() const { return temporary.empty() ? nullptr : temporary.c_str(); }
 
 private:
   OutputFile(int fd, std::string path, std::string temporary)

@@ -1,0 +1,35 @@
+// Drawing the next token from logits: temperature, top-k, top-p, min-p, in this order (as transformers orders
+// them).
+#pragma once
+
+#include "runtime/abi/qwench.h"
+#include "runtime/core/random.h"
+
+#include <vector>
+
+namespace qwench {
+
+/// A token that may be drawn.
+struct Candidate {
+  float logit;
+  int32_t token;
+  double weight; // exp((logit - highest) / temperature)
+};
+
+/// nullptr, or what is wrong with the parameters ("expected temperature >= 0").
+const char *checkSampling(const QwenchSampling &sampling);
+
+/// The likeliest of `count` tokens, the lowest id among equals; NaN is no candidate. -1 if all are NaN or
+/// -infinity.
+int32_t likeliestToken(const float *logits, int64_t count);
+
+/// Draws one of `count` tokens with parameters that checkSampling accepts; -1 as above. `scratch` is working
+/// memory, which does not grow past count elements. Takes one number from `random` unless the temperature is
+/// 0.
+int32_t drawToken(const float *logits, int64_t count, const QwenchSampling &sampling, Random &random,
+                  std::vector<Candidate> &scratch);
+
+/// log(sum(exp(logits))) of `count` logits, in double precision.
+double logSumExp(const float *logits, int64_t count);
+
+} // namespace qwench

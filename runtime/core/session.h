@@ -1,0 +1,87 @@
+// A compiled model with memory and threads: sequences in slots of the KV cache, driven through steps of the
+// program. c_api.cpp puts the C interface on top; the command line uses this directly.
+#pragma once
+
+#include "runtime/abi/qwench.h"
+#include "runtime/core/sampler.h"
+#include "runtime/core/weights.h"
+
+#include <functional>
+#include <span>
+
+namespace qwench {
+
+/// QWENCH_OK or QWENCH_ERROR_* with its reason.
+struct [[nodiscard]] Outcome {
+  int code = QWENCH_OK;
+  std::string message = {};
+  explicit operator bool() const { return code == QWENCH_OK; }
+};
+
+struct SessionOptions {
+  int threads = 0;     // 0: defaultThreads()
+  int64_t context = 0; // positions per sequence; 0: the program's max_context
+  int sequences = 1;
+};
+
+class Session {
+public:
+  /// Checks ABI, options and CPU, loads the weights, starts the threads. `program` must outlive the session.
+  static Outcome open(const QwenchProgram &program, const ModelFile &model, const SessionOptions &options,
+                      std::unique_ptr<Session> &session);
+
+  int64_t context() const { return contextLimit; }
+  int threads() const { return team->threads(); }
+  QwenchTeam &threadTeam() { return *team; } // idle between calls
+  const QwenchProgram &program() const { return code; }
+  const char *weightsOrigin() const { return weights.how(); }
+
+  /// Tokens with higher ids are padding rows of the embedding: they can be given, but are never sampled.
+  void limitSampling(int64_t vocabulary);
+
+  /// See qwench.h.
+  Outcome prefill(int32_t sequence, std::span<const int32_t> tokens);
+  Outcome decode(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
+  Outcome logits(int32_t sequence, const float **out) const;
+  Outcome sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token);
+  Outcome length(int32_t sequence, int64_t *out) const;
+  Outcome truncate(int32_t sequence, int64_t length);
+
+  /// Prefill that hands out the logits of every position in order: `rows` rows from token `first` of this
+  /// call, [rows, logits_stride] floats. If the consumer fails, the sequence is as before.
+  using Consumer = std::function<Status(int64_t first, int64_t rows, const float *logits)>;
+  Outcome prefillEach(int32_t sequence, std::span<const int32_t> tokens, const Consumer &consumer);
+
+private:
+  struct Sequence {
+    int64_t length = 0;
+    bool hasLogits = false;
+    bool drawn = false;  // the generator is seeded at the first draw
+    bool listed = false; // in the decode call at hand
+    Random random;
+  };
+
+  explicit Session(const QwenchProgram &program) : code(program) {}
+  Outcome prepare(const SessionOptions &options);
+  Outcome allocate();
+  Outcome checkSequence(int32_t sequence) const;
+  Outcome checkTokens(std::span<const int32_t> tokens) const;
+  Outcome checkPrompt(int32_t sequence, std::span<const int32_t> tokens) const;
+  Outcome checkBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
+  void stagePrompt(int32_t sequence, int64_t from, std::span<const int32_t> tokens, int64_t total);
+  void runStep(int64_t rows, int64_t outputs, float *logits);
+  float *logitsOf(int32_t sequence) const;
+
+  const QwenchProgram &code;
+  std::unique_ptr<QwenchTeam> team;
+  Weights weights;
+  Mapping arena, cache;
+  Mapping sequenceLogits; // [sequences, paddedStride] of each sequence's last token
+  Mapping stepLogits;     // [outputRows, logits_stride] of steps with more than one output
+  int64_t contextLimit = 0, capacity = 0, paddedStride = 0, outputRows = 0, sampleable = 0;
+  std::vector<Sequence> slots;
+  std::vector<int32_t> tokenRows, positionRows, slotRows, contextRows, outputIndices;
+  std::vector<Candidate> scratch;
+};
+
+} // namespace qwench

@@ -1,0 +1,82 @@
+// A persistent team of threads that runs one function at a time on all of them and meets at a barrier in
+// between.
+#pragma once
+
+#include "runtime/abi/program.h"
+#include "runtime/abi/result.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <pthread.h>
+#include <vector>
+
+/// The caller is thread 0; threads - 1 workers sleep between calls. Waiting spins first, because steps meet a
+/// few hundred times in some milliseconds, and sleeps in the kernel after that, so that a team with more
+/// threads than cores (or on a busy machine) makes progress.
+struct QwenchTeam {
+public:
+  using Function = void (*)(void *context, int64_t thread, int64_t threads);
+
+  static constexpr int kMaxThreads = 1024;
+
+  /// 1 <= threads <= kMaxThreads.
+  static qwench::Result<std::unique_ptr<QwenchTeam>> create(int threads);
+  ~QwenchTeam();
+  QwenchTeam(const QwenchTeam &) = delete;
+  QwenchTeam &operator=(const QwenchTeam &) = delete;
+
+  int threads() const { return size; }
+
+  /// Calls function(context, thread, threads) on every thread; returns when all have returned.
+  void run(Function function, void *context);
+
+  /// Waits until every thread of the team has arrived; only inside run().
+  void barrier();
+
+private:
+  QwenchTeam(int threads, int spins);
+  static void *workerMain(void *argument);
+  void work(int thread);
+
+  /// A counter that threads can wait on: each change wakes all who saw the old value.
+  struct alignas(64) Event {
+    std::atomic<uint32_t> value{0};
+    std::atomic<uint32_t> sleepers{0};
+    void advance();
+    void waitPast(uint32_t seen, int spins);
+  };
+
+  struct Worker {
+    QwenchTeam *team = nullptr;
+    int thread = 0;
+    pthread_t handle{};
+  };
+
+  const int size;
+  const int spins; // pauses before sleeping
+  Event start;     // advanced once per run
+  Event met;       // advanced once per barrier
+  alignas(64) std::atomic<int> waiting{0};
+  alignas(64) Function function = nullptr;
+  void *context = nullptr;
+  std::atomic<bool> stopping{false};
+  std::vector<Worker> workers;
+};
+
+namespace qwench {
+
+/// One for each physical core of the process's affinity mask; at most QwenchTeam::kMaxThreads.
+int defaultThreads();
+
+/// CPUs (hardware threads) of the affinity mask.
+int availableCpus();
+
+/// run() with a callable: body(thread, threads).
+template <typename Body> void runOn(QwenchTeam &team, Body &&body) {
+  team.run([](void *context, int64_t thread,
+              int64_t threads) { (*static_cast<std::remove_reference_t<Body> *>(context))(thread, threads); },
+           &body);
+}
+
+} // namespace qwench

@@ -1,0 +1,81 @@
+#include "runtime/core/weights.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <fcntl.h>
+#include <mutex>
+#include <sys/mman.h>
+
+namespace qwench {
+
+namespace {
+
+constexpr uint64_t kBlock = 4u << 20; // per read; two 2 MiB pages
+
+/// MemAvailable of /proc/meminfo in bytes; 0 when it is not known.
+uint64_t availableMemory() {
+  FILE *file = fopen("/proc/meminfo", "re");
+  if (!file)
+    return 0;
+  char line[128];
+  unsigned long long kibibytes = 0;
+  while (fgets(line, sizeof line, file) && sscanf(line, "MemAvailable: %llu kB", &kibibytes) != 1) {
+  }
+  fclose(file);
+  return kibibytes * 1024;
+}
+
+/// Reads the file's range into memory, each thread taking the next block.
+Status readBlocks(const File &file, uint64_t offset, uint8_t *memory, uint64_t bytes, QwenchTeam &team) {
+  posix_fadvise(file.descriptor(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                POSIX_FADV_SEQUENTIAL);
+  std::atomic<uint64_t> next{0};
+  std::mutex guard;
+  Status result = ok();
+  runOn(team, [&](int64_t, int64_t) {
+    for (uint64_t at; (at = next.fetch_add(kBlock)) < bytes;) {
+      Status status = file.read(offset + at, memory + at, std::min(kBlock, bytes - at));
+      if (status)
+        continue;
+      next.store(bytes);
+      std::lock_guard<std::mutex> lock(guard);
+      result = std::move(status);
+    }
+  });
+  return result;
+}
+
+} // namespace
+
+Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &model, QwenchTeam &team) {
+  Weights result;
+  auto bytes = static_cast<uint64_t>(program.weight_bytes);
+  auto [file, offset] = model.weights();
+  if (file && bytes > availableMemory() / 2) {
+    Result<Mapping> mapping = Mapping::ofFile(*file, offset, bytes);
+    if (!mapping)
+      return mapping.takeError();
+    result.memory = mapping.take();
+    result.origin = "mapped";
+    madvise(result.memory.data(), bytes, MADV_HUGEPAGE);
+    madvise(result.memory.data(), bytes, MADV_WILLNEED);
+    return result;
+  }
+  Result<Mapping> mapping = Mapping::anonymous(bytes, /*hugePages=*/true);
+  if (!mapping)
+    return mapping.takeError();
+  result.memory = mapping.take();
+  if (!file) {
+    result.origin = "generated";
+    fillRandom(*model.metadata().randomWeights, result.memory.data(), team);
+    return result;
+  }
+  result.origin = "copied";
+  if (Status status = readBlocks(*file, offset, result.memory.data(), bytes, team); !status)
+    return status.takeError();
+  mprotect(result.memory.data(), bytes, PROT_READ);
+  return result;
+}
+
+} // namespace qwench
