@@ -114,11 +114,15 @@ struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
       error(weight) << "expected a layout, an offset and a stride on a weight that is read";
       return;
     }
+    auto type = cast<RankedTensorType>(weight.getType());
+    int64_t bytes = weight.getLayout()->elements(type) * int64_t(llvm::divideCeil(type.getElementTypeBitWidth(), 8));
     int64_t offset = *weight.getOffset(), stride = *weight.getStride(), last, end;
-    if (offset < 0 || stride < 0 || llvm::MulOverflow(int64_t(weight.getInstances()) - 1, stride, last) ||
-        llvm::AddOverflow(offset, last, end) || end >= plan.getWeightBytes())
+    if (weight.getInstances() > 1 && stride < bytes)
+      error(weight) << "expected a stride of at least the " << bytes << " bytes of an instance, found " << stride;
+    else if (offset < 0 || llvm::MulOverflow(int64_t(weight.getInstances()) - 1, stride, last) ||
+             llvm::AddOverflow(offset, last, end) || llvm::AddOverflow(end, bytes, end) || end > plan.getWeightBytes())
       error(weight) << "expected the weight inside the section of " << plan.getWeightBytes() << " bytes, found "
-                    << weight.getInstances() << " instances at " << offset << " stride " << stride;
+                    << weight.getInstances() << " instances of " << bytes << " bytes at " << offset << " stride " << stride;
   }
 
   template <typename Error> void checkCompute(Operation *op, Error error) {

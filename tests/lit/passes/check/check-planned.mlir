@@ -1,0 +1,51 @@
+// RUN: qwench-opt %s --check-planned --verify-diagnostics --split-input-file
+
+module attributes {qwen.plan = #qwen.plan<arenaBytes = 2304, threadScratchBytes = 0, weightBytes = 256, cacheBytesPerPosition = 64, cacheGranule = 64, prefillRows = 8, decodeRows = 4>} {
+  qwen.weight @w : tensor<8x4xf32> instances 2 layers [0, 1] source "w.{layer}" layout <"rows", width = 1, depth = 1, align = 1, pair_halves = false> at 0 stride 128
+  func.func @good(%batch: !qwen.batch, %i: index) {
+    %t = qwen.batch_size %batch
+    %c2 = arith.constant 2 : index
+    %pairs = arith.muli %t, %c2 : index
+    %w = qwen.param @w[%i] : tensor<8x4xf32>
+    %x = qwen.buffer[%t] at 0 : memref<?x4xf32, strided<[64, 1]>>
+    %y = qwen.buffer[%pairs] at 1792 : memref<?x8xf32>
+    %logits = qwen.buffer[%t] at 0 logits : memref<?x8xf32>
+    qwen.linear(%x, %w) outs(%logits) {tile = array<i64: 4, 8>} : (memref<?x4xf32, strided<[64, 1]>>, tensor<8x4xf32>, memref<?x8xf32>) -> ()
+    return
+  }
+}
+
+// -----
+
+// expected-error @below {{expected a qwen.plan attribute on the module of the planned stage}}
+module {}
+
+// -----
+
+module attributes {qwen.plan = #qwen.plan<arenaBytes = 256, threadScratchBytes = 0, weightBytes = 128, cacheBytesPerPosition = 64, cacheGranule = 64, prefillRows = 8, decodeRows = 4>} {
+  // expected-error @below {{expected the weight inside the section of 128 bytes, found 2 instances of 128 bytes at 0 stride 128}}
+  qwen.weight @w : tensor<8x4xf32> instances 2 layers [0, 1] source "w.{layer}" layout <"rows", width = 1, depth = 1, align = 1, pair_halves = false> at 0 stride 128
+  // expected-error @below {{expected a stride of at least the 128 bytes of an instance, found 64}}
+  qwen.weight @overlapping : tensor<8x4xf32> instances 2 layers [0, 1] source "o.{layer}" layout <"rows", width = 1, depth = 1, align = 1, pair_halves = false> at 0 stride 64
+  // expected-error @below {{expected a layout, an offset and a stride on a weight that is read}}
+  qwen.weight @nowhere : tensor<8x4xf32> instances 1 layers [0] source "nowhere"
+  func.func @bad(%batch: !qwen.batch, %i: index, %n: index) {
+    %t = qwen.batch_size %batch
+    %w = qwen.param @w[%i] : tensor<8x4xf32>
+    %nowhere = qwen.param @nowhere[%i] : tensor<8x4xf32>
+    %overlapping = qwen.param @overlapping[%i] : tensor<8x4xf32>
+    // expected-error @below {{expected the buffer inside the arena of 256 bytes, found 128 bytes at 192}}
+    %x = qwen.buffer[%t] at 192 : memref<?x4xf32>
+    // expected-error @below {{expected static strides and rows bounded by qwen.batch_size, found 'memref<?x8xf32>'}}
+    %y = qwen.buffer[%n] at 0 : memref<?x8xf32>
+    // expected-error @below {{expected tile sizes in the planned stage}}
+    qwen.linear(%x, %w) outs(%y) : (memref<?x4xf32>, tensor<8x4xf32>, memref<?x8xf32>) -> ()
+    return
+  }
+  func.func @tensors(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+    // expected-error @below {{expected buffer semantics in the planned stage}}
+    // expected-error @below {{expected no tensors but weights in the planned stage, found 'tensor<?x4xf32>'}}
+    %y = qwen.add(%x, %x) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+    return %y : tensor<?x4xf32>
+  }
+}
