@@ -1,4 +1,5 @@
 // qwench-opt: mlir-opt with the qwen dialect and every pass of Qwench.
+#include "compiler/opt/Interpret.h"
 #include "dialects/Qwen.h"
 #include "passes/Pipelines.h"
 
@@ -13,6 +14,7 @@ int main(int argc, char **argv) {
   mlir::registerAllExtensions(registry);
   mlir::registerAllPasses();
   qwench::registerQwenchPasses();
+  qwench::registerInterpretPass();
   registry.insert<qwench::qwen::QwenDialect>();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Qwench optimizer driver\n", registry));
 }

@@ -21,10 +21,10 @@ LogicalResult checkTensorOps(ModuleOp module, StringRef stage, ArrayRef<llvm::St
     if (op == module)
       return;
     if (!llvm::is_contained(ops, op->getName().getStringRef())) {
-      op->emitError() << "expected an op of the " << stage << " stage, found " << op->getName();
+      emitError(op->getLoc()) << "expected an op of the " << stage << " stage, found " << op->getName();
       failed = true;
     } else if (Type buffer = findBufferType(op)) {
-      op->emitError() << "expected only tensors in the " << stage << " stage, found " << buffer;
+      emitError(op->getLoc()) << "expected only tensors in the " << stage << " stage, found " << buffer;
       failed = true;
     }
   });

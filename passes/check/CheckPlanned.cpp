@@ -75,7 +75,7 @@ struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
     ModuleOp module = getOperation();
     auto plan = module->getAttrOfType<PlanAttr>("qwen.plan");
     if (!plan) {
-      module.emitError("expected a qwen.plan attribute on the module of the planned stage");
+      emitError(module.getLoc(), "expected a qwen.plan attribute on the module of the planned stage");
       return signalPassFailure();
     }
     bool failed = false;
