@@ -58,7 +58,7 @@ Status OutputFile::reopen() {
   fd = open(working.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0)
     return writeError(name, errno);
-  llvm::sys::RemoveFileOnSignal(working); // the linker has taken it off the list
+
   return ok();
 }
 
@@ -106,11 +106,11 @@ Status OutputFile::extend(uint64_t bytes) {
     return end.takeError();
   if (bytes == 0)
     return ok();
-  int error = posix_fallocate(fd, static_cast<off_t>(*end), static_cast<off_t>(bytes));
-  if (error == EOPNOTSUPP || error == EINVAL)
-    error = ftruncate(fd, static_cast<off_t>(*end + bytes)) == 0 ? 0 : errno;
-  if (error != 0)
-    return writeError(name, error);
+  int result = fallocate(fd, 0, static_cast<off_t>(*end), static_cast<off_t>(bytes));
+  if (result != 0 && errno == EOPNOTSUPP)
+    result = ftruncate(fd, static_cast<off_t>(*end + bytes));
+  if (result != 0)
+    return writeError(name, errno);
   return ok();
 }
 
