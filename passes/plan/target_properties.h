@@ -3,22 +3,32 @@
 
 #include "dialects/Qwen.h"
 
+#include <functional>
+
 namespace qwench {
 
 struct TargetProperties {
-  /// Layout the target wants for a matrix of this element type, [N, K] or a stack of them; `pairHalves` for gate and up.
-  qwen::LayoutAttr (*matrixLayout)(mlir::MLIRContext *context, mlir::Type element, bool pairHalves) = nullptr;
-  /// Element type of activations that enter a matrix product with weights of this type (f32, or bf16 for a bf16 dot).
-  mlir::Type (*matrixInput)(mlir::Type weightElement, bool dot) = nullptr;
-  bool bf16Dot = false;               ///< the matrix unit takes pairs of bf16
-  int64_t rowPadding = 32;            ///< elements that rows of activations are padded to
-  int64_t cacheGranule = 64;          ///< positions that the cache's capacity is a multiple of
-  int64_t prefillRows = 512;          ///< most rows of a prefill step
-  int64_t decodeRows = 16;            ///< most rows of a decode step
-  int64_t threadScratchBytes = 0;     ///< scratch of one thread, besides the arena
+  /// Layout of a matrix of this element type, [N, K] or a stack of them; `pairHalves` for gate and up in one.
+  std::function<qwen::LayoutAttr(mlir::Type element, bool pairHalves)> matrixLayout;
+  /// Layout of a vector (norm weight, bias).
+  std::function<qwen::LayoutAttr(mlir::MLIRContext *)> vectorLayout;
+  /// Element type in which activations enter a product with weights (or a cache) of this type.
+  std::function<mlir::Type(mlir::Type weightElement)> matrixInput;
+  /// Tile sizes of an op whose rows number at most `rowBound`, in the order of its documented tile space.
+  std::function<llvm::SmallVector<int64_t>(mlir::Operation *op, int64_t rowBound)> tile;
+  /// Elements from one row of activations to the next, for rows of `width` elements of `bytes` bytes.
+  std::function<int64_t(int64_t width, int64_t bytes)> rowStride;
+  /// Scratch of one thread (or block), besides the arena.
+  int64_t threadScratchBytes = 0;
+  /// Whether a norm in front of a linear map is computed within the map's tiles, or once per row by an op of its own.
+  bool normInTiles = false;
+  int64_t weightAlignment = 128; ///< bytes; every weight starts at a multiple
+  int64_t cacheGranule = 64;     ///< positions; the cache's capacity is a multiple
+  int64_t prefillRows = 512;     ///< most rows of a prefill step
+  int64_t decodeRows = 16;       ///< most rows of a decode step
 };
 
-/// Totals and facts of the source that the emitted `qwench_program` repeats; the driver fills them in before planning.
+/// Facts of the source that the emitted `qwench_program` repeats.
 struct ProgramOptions {
   std::string name;       ///< model name
   int64_t maxContext = 0; ///< positions, > 0

@@ -1,0 +1,25 @@
+// From the fused to the planned stage: weights get a layout and a place, activations an offset in one arena.
+#pragma once
+
+#include "passes/plan/target_properties.h"
+
+#include "mlir/Pass/PassManager.h"
+
+#include <memory>
+
+namespace qwench {
+
+/// Norms in front of linear maps become ops of their own where the target computes them once per row.
+std::unique_ptr<mlir::Pass> createSplitNormPass(const TargetProperties &properties);
+
+/// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.
+std::unique_ptr<mlir::Pass> createPlanWeightsPass(const TargetProperties &properties);
+
+/// Turns @forward into the entry points @prefill and @decode, with buffers in place of tensors and a tile size on each
+/// op; sets `qwen.plan`, `qwen.program` and `qwen.plan_hash` on the module.
+std::unique_ptr<mlir::Pass> createPlanBuffersPass(const TargetProperties &properties, const ProgramOptions &program);
+
+/// All of planning. The module holds the fused stage before and the planned stage after.
+void buildPlanPipeline(mlir::OpPassManager &passes, const TargetProperties &properties, const ProgramOptions &program);
+
+} // namespace qwench

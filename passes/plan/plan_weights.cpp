@@ -1,0 +1,95 @@
+// plan-weights
+// Assumes: fused stage, every weight used through qwen.param. Guarantees: every weight that a param names has a layout,
+// an offset and a stride; instances of one layer lie together, in the order in which the layer reads them.
+#include "passes/plan/plan.h"
+
+#include "mlir/Pass/Pass.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::qwen;
+
+namespace {
+
+bool isGateAndUp(Operation *user) {
+  if (auto linear = dyn_cast<FusedLinearOp>(user))
+    return linear.getActivation() == Activation::Swiglu;
+  if (auto grouped = dyn_cast<GroupedLinearOp>(user))
+    return grouped.getActivation() == Activation::Swiglu;
+  return false;
+}
+
+struct PlanWeights : PassWrapper<PlanWeights, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PlanWeights)
+
+  explicit PlanWeights(const TargetProperties &properties) : properties(properties) {}
+  StringRef getArgument() const final { return "plan-weights"; }
+  StringRef getDescription() const final { return "gives weights a layout and a place"; }
+
+  LayoutAttr layoutOf(WeightOp weight, ParamOp param) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    if (type.getRank() == 1)
+      return properties.vectorLayout(&getContext());
+    bool pair = llvm::any_of(param->getUsers(), isGateAndUp);
+    return properties.matrixLayout(type.getElementType(), pair);
+  }
+
+  static int64_t bytesOf(WeightOp weight) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    return weight.getLayout()->elements(type) * type.getElementTypeBitWidth() / 8;
+  }
+
+  void runOnOperation() override {
+    SymbolTable symbols(getOperation());
+    int64_t end = 0;
+    for (auto function : getOperation().getOps<func::FuncOp>()) {
+      llvm::SmallVector<WeightOp> block;
+      WalkResult walk = function.walk([&](ParamOp param) {
+        auto weight = symbols.lookup<WeightOp>(param.getWeight());
+        LayoutAttr layout = layoutOf(weight, param);
+        if (!weight.getLayout()) {
+          weight.setLayoutAttr(layout);
+          block.push_back(weight);
+        } else if (*weight.getLayout() != layout && !param->use_empty() && !isa<EmbeddingOp>(*param->user_begin())) {
+          param.emitError() << "expected one layout of " << param.getWeight() << ", found " << *weight.getLayout()
+                            << " and " << layout;
+          return WalkResult::interrupt();
+        }
+        return WalkResult::advance();
+      });
+      if (walk.wasInterrupted())
+        return signalPassFailure();
+      end = place(block, end);
+    }
+    getOperation()->setAttr("qwen.weight_bytes", Builder(&getContext()).getI64IntegerAttr(end));
+  }
+
+  /// Places the weights of one function from `begin` on and returns the end.
+  int64_t place(ArrayRef<WeightOp> block, int64_t begin) {
+    Builder builder(&getContext());
+    llvm::MapVector<int64_t, llvm::SmallVector<WeightOp>> byInstances;
+    for (WeightOp weight : block)
+      byInstances[weight.getInstances()].push_back(weight);
+    for (auto &[instances, weights] : byInstances) {
+      int64_t size = 0;
+      for (WeightOp weight : weights) {
+        weight.setOffsetAttr(builder.getI64IntegerAttr(begin + size));
+        size += llvm::alignTo(bytesOf(weight), properties.weightAlignment);
+      }
+      for (WeightOp weight : weights)
+        weight.setStrideAttr(builder.getI64IntegerAttr(size));
+      begin += size * instances;
+    }
+    return begin;
+  }
+
+  TargetProperties properties;
+};
+
+} // namespace
+
+std::unique_ptr<Pass> qwench::createPlanWeightsPass(const TargetProperties &properties) {
+  return std::make_unique<PlanWeights>(properties);
+}

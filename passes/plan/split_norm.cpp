@@ -1,0 +1,45 @@
+// split-norm
+// Assumes: fused stage. Guarantees: no qwen.fused_linear has a norm, unless the target computes norms within tiles.
+//   %y = qwen.fused_linear(%x, %w) norm(%g)   =>   %n = qwen.rms_norm(%x, %g)
+//                                                  %y = qwen.fused_linear(%n, %w)
+#include "passes/plan/plan.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/Pass/Pass.h"
+
+using namespace mlir;
+using namespace qwench;
+
+namespace {
+
+struct SplitNorm : PassWrapper<SplitNorm, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(SplitNorm)
+
+  explicit SplitNorm(bool normInTiles) : normInTiles(normInTiles) {}
+  StringRef getArgument() const final { return "split-norm"; }
+  StringRef getDescription() const final { return "norms before linear maps become ops of their own"; }
+
+  void runOnOperation() override {
+    if (normInTiles)
+      return;
+    getOperation().walk([](qwen::FusedLinearOp op) {
+      if (!op.getNorm())
+        return;
+      OpBuilder builder(op);
+      auto norm = qwen::RmsNormOp::create(builder, op.getLoc(), TypeRange{op.getInput().getType()}, op.getInput(),
+                                          op.getNorm(), op.getEpsAttr(),
+                                          ValueRange{}, DenseI64ArrayAttr());
+      op.getInputMutable().assign(norm.getResults()[0]);
+      op.getNormMutable().clear();
+      op.removeEpsAttr();
+    });
+  }
+
+  bool normInTiles;
+};
+
+} // namespace
+
+std::unique_ptr<Pass> qwench::createSplitNormPass(const TargetProperties &properties) {
+  return std::make_unique<SplitNorm>(properties.normInTiles);
+}

@@ -1,0 +1,204 @@
+// Liveness and placement of activations. A function's storages live over intervals of its ops; placement is first fit by
+// decreasing size among those whose intervals meet.
+#include "passes/plan/storage.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::qwen;
+
+static constexpr int64_t kAlignment = 128;
+
+static int64_t rowWidth(ShapedType type) {
+  int64_t width = 1;
+  for (int64_t extent : type.getShape().drop_front())
+    width *= extent;
+  return width;
+}
+
+static bool isView(Operation *op) { return isa<SplitHeadsOp, MergeHeadsOp, tensor::ExtractSliceOp>(op); }
+
+/// The weights (or cache) element type that `use` multiplies its value with; null if it is no matrix product's input.
+static Type productElement(OpOperand &use) {
+  Operation *op = use.getOwner();
+  if (use.getOperandNumber() != 0)
+    return {};
+  auto elementOf = [](Value value) { return cast<ShapedType>(value.getType()).getElementType(); };
+  if (auto linear = dyn_cast<LinearOp>(op))
+    return elementOf(linear.getWeight());
+  if (auto linear = dyn_cast<FusedLinearOp>(op))
+    return linear.getNorm() ? Type() : elementOf(linear.getWeight());
+  if (auto grouped = dyn_cast<GroupedLinearOp>(op))
+    return elementOf(grouped.getWeight());
+  if (auto grouped = dyn_cast<GroupedLinearCombineOp>(op))
+    return elementOf(grouped.getWeight());
+  if (auto router = dyn_cast<FusedRouterOp>(op))
+    return elementOf(router.getWeight());
+  if (auto attention = dyn_cast<AttentionOp>(op))
+    return attention.getCache().getType().getElementType();
+  return {};
+}
+
+/// Collects the element types that all final uses of a value want; false if one is no product.
+static bool collectInputs(Value value, const TargetProperties &properties, SmallVectorImpl<Type> &wanted) {
+  for (OpOperand &use : value.getUses()) {
+    if (isView(use.getOwner())) {
+      if (!collectInputs(use.getOwner()->getResult(0), properties, wanted))
+        return false;
+    } else if (Type element = productElement(use)) {
+      wanted.push_back(properties.matrixInput(element));
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+Type FunctionStorage::elementOf(Value value) const {
+  Type element = cast<ShapedType>(value.getType()).getElementType();
+  SmallVector<Type> wanted;
+  if (!element.isF32() || !collectInputs(value, properties, wanted) || wanted.empty() || !llvm::all_equal(wanted))
+    return element;
+  return wanted.front();
+}
+
+void FunctionStorage::pin(Value value, const View &view, int64_t offset, int64_t bytes) {
+  View pinned = view;
+  pinned.storage = storages.size();
+  storages.push_back({bytes, 0, INT64_MAX, offset});
+  views[value] = pinned;
+}
+
+const View *FunctionStorage::lookup(Value value) const {
+  auto it = views.find(value);
+  return it == views.end() ? nullptr : &it->second;
+}
+
+LogicalResult FunctionStorage::analyze(func::FuncOp function) {
+  int64_t index = 0;
+  for (Operation &op : function.getBody().front())
+    order[&op] = index++;
+  for (Operation &op : function.getBody().front()) {
+    // A value lives to its last use; the uses of its views count.
+    for (Value operand : op.getOperands())
+      if (const View *view = lookup(operand))
+        storages[view->storage].last = std::max(storages[view->storage].last, order[&op]);
+    if (failed(addOp(&op)))
+      return failure();
+  }
+  return success();
+}
+
+LogicalResult FunctionStorage::addView(Operation *op, Value source, Value result, int64_t firstElement) {
+  const View *view = lookup(source);
+  if (!view)
+    return op->emitOpError("expected a view of a planned tensor");
+  View made = *view;
+  made.firstElement += firstElement;
+  views[result] = made;
+  return success();
+}
+
+/// The residual operand that the op may overwrite with its result: same shape, and nobody reads it later.
+Value FunctionStorage::reusable(Operation *op) const {
+  Value residual;
+  if (auto add = dyn_cast<AddOp>(op))
+    residual = add.getLhs();
+  else if (auto linear = dyn_cast<FusedLinearOp>(op))
+    residual = linear.getResidual();
+  else if (auto combine = dyn_cast<CombineOp>(op))
+    residual = combine.getResidual();
+  else if (auto combine = dyn_cast<GroupedLinearCombineOp>(op))
+    residual = combine.getResidual();
+  const View *view = residual ? lookup(residual) : nullptr;
+  if (!view || view->element != elementOf(op->getResult(0)) || isView(op))
+    return {};
+  bool readLater = llvm::any_of(residual.getUsers(), [&](Operation *user) { return order.lookup(user) > order.lookup(op); });
+  return readLater ? Value() : residual;
+}
+
+void FunctionStorage::addResult(Operation *op, Value result, RowCount rows) {
+  if (Value residual = reusable(op)) {
+    views[result] = views[residual];
+    return;
+  }
+  auto type = cast<ShapedType>(result.getType());
+  View view;
+  view.storage = storages.size();
+  view.rows = rows;
+  view.element = elementOf(result);
+  int64_t bytes = view.element.getIntOrFloatBitWidth() / 8;
+  view.rowStride = type.getRank() == 1 ? 1 : properties.rowStride(rowWidth(type), bytes);
+  int64_t size = llvm::alignTo(rows.bound(rowBound) * view.rowStride * bytes, kAlignment);
+  storages.push_back({size, order[op], order[op], -1});
+  views[result] = view;
+}
+
+LogicalResult FunctionStorage::addOp(Operation *op) {
+  if (op->getNumResults() == 0 || isa<ParamOp, BatchSizeOp, arith::ConstantOp>(op))
+    return success();
+  if (isa<SplitHeadsOp, MergeHeadsOp>(op))
+    return addView(op, op->getOperand(0), op->getResult(0), 0);
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op)) {
+    if (slice.getStaticOffsets().size() != 2 || ShapedType::isDynamic(slice.getStaticOffsets()[1]))
+      return op->emitOpError("expected a slice of columns with a static offset");
+    return addView(op, slice.getSource(), slice.getResult(), slice.getStaticOffsets()[1]);
+  }
+  if (auto layers = dyn_cast<LayersOp>(op)) {
+    views[layers.getResult()] = views[layers.getHidden()];
+    return success();
+  }
+  auto rowsOf = [&](Value value) { return views[value].rows; };
+  if (isa<EmbeddingOp, RopeTableOp>(op)) {
+    addResult(op, op->getResult(0), {RowCount::Rows, 1});
+  } else if (isa<OutputRowsOp>(op)) {
+    addResult(op, op->getResult(0), {RowCount::Outputs, 1});
+  } else if (auto dispatch = dyn_cast<DispatchOp>(op)) {
+    auto experts = cast<ShapedType>(dispatch.getExperts().getType());
+    auto offsets = cast<ShapedType>(dispatch.getResults()[0].getType());
+    addResult(op, dispatch.getResults()[0], {RowCount::Fixed, offsets.getDimSize(0)});
+    addResult(op, dispatch.getResults()[1], {RowCount::Rows, experts.getDimSize(1)});
+  } else if (auto grouped = dyn_cast<GroupedLinearOp>(op)) {
+    addResult(op, op->getResult(0), rowsOf(grouped.getPairs()));
+  } else if (auto combine = dyn_cast<CombineOp>(op)) {
+    addResult(op, op->getResult(0), rowsOf(combine.getWeights()));
+  } else if (auto combine = dyn_cast<GroupedLinearCombineOp>(op)) {
+    addResult(op, op->getResult(0), rowsOf(combine.getWeights()));
+  } else if (op->getNumOperands() && lookup(op->getOperand(0))) {
+    RowCount rows = rowsOf(op->getOperand(0));
+    for (Value result : op->getResults())
+      addResult(op, result, rows);
+  } else {
+    return op->emitOpError("expected an op that planning knows");
+  }
+  return success();
+}
+
+std::pair<int64_t, int64_t> FunctionStorage::assign(int64_t base, int64_t barrier) {
+  auto crosses = [&](const Storage &s) { return barrier >= 0 && s.first < barrier && s.last >= barrier; };
+  SmallVector<Storage *> pending;
+  int64_t crossing = base;
+  for (Storage &s : storages)
+    if (s.offset < 0 && crosses(s)) {
+      s.offset = crossing;
+      crossing += s.bytes;
+    } else if (s.offset < 0) {
+      pending.push_back(&s);
+    }
+  llvm::stable_sort(pending, [](const Storage *a, const Storage *b) { return a->bytes > b->bytes; });
+  int64_t end = crossing;
+  SmallVector<Storage *> placed;
+  for (Storage *s : pending) {
+    int64_t offset = crossing;
+    for (Storage *other : placed) // sorted by offset
+      if (other->first <= s->last && s->first <= other->last && offset < other->offset + other->bytes &&
+          other->offset < offset + s->bytes)
+        offset = other->offset + other->bytes;
+    s->offset = offset;
+    end = std::max(end, offset + s->bytes);
+    placed.insert(llvm::upper_bound(placed, s, [](Storage *a, Storage *b) { return a->offset < b->offset; }), s);
+  }
+  return {crossing, end};
+}

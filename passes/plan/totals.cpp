@@ -1,0 +1,85 @@
+// Bytes and operations of a planned program, counted from its weights and layers.
+#include "passes/plan/totals.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::qwen;
+
+namespace {
+
+/// What one token reads and computes in one call of a function.
+struct Work {
+  int64_t bytes = 0, flops = 0, attentionFlops = 0;
+};
+
+/// The part of a stack of experts that one token uses: k of E.
+std::pair<int64_t, int64_t> activePart(ParamOp param) {
+  auto type = cast<RankedTensorType>(param.getType());
+  if (type.getRank() < 3)
+    return {1, 1};
+  for (Operation *user : param->getUsers()) {
+    if (auto grouped = dyn_cast<GroupedLinearOp>(user))
+      return {grouped.getTopK(), type.getDimSize(0)};
+    if (auto combine = dyn_cast<GroupedLinearCombineOp>(user))
+      return {cast<ShapedType>(combine.getWeights().getType()).getDimSize(1), type.getDimSize(0)};
+  }
+  return {1, 1};
+}
+
+Work workOf(func::FuncOp function) {
+  Work work;
+  function.walk([&](Operation *op) {
+    if (auto param = dyn_cast<ParamOp>(op)) {
+      bool onlyEmbedding = llvm::all_of(param->getUsers(), llvm::IsaPred<EmbeddingOp>);
+      auto type = cast<RankedTensorType>(param.getType());
+      auto [active, all] = activePart(param);
+      if (onlyEmbedding)
+        return;
+      work.bytes += type.getNumElements() / all * active * type.getElementTypeBitWidth() / 8;
+      if (type.getRank() > 1)
+        work.flops += 2 * (type.getNumElements() / all * active);
+    } else if (auto attention = dyn_cast<AttentionOp>(op)) {
+      auto query = cast<ShapedType>(attention.getQuery().getType());
+      work.attentionFlops += 4 * query.getDimSize(1) * query.getDimSize(2);
+    }
+  });
+  return work;
+}
+
+} // namespace
+
+void qwench::setTotals(ModuleOp module, func::FuncOp forward, const TargetProperties &properties,
+                       const ProgramOptions &program, int64_t arenaBytes) {
+  SymbolTable symbols(module);
+  LayersOp layers;
+  forward.walk([&](LayersOp op) { layers = op; });
+  Work head = workOf(forward), sum;
+  for (auto callee : layers.getCallees().getAsRange<FlatSymbolRefAttr>()) {
+    Work layer = workOf(symbols.lookup<func::FuncOp>(callee.getValue()));
+    sum.bytes += layer.bytes;
+    sum.flops += layer.flops;
+    sum.attentionFlops += layer.attentionFlops;
+  }
+  CacheType cache = layers.getCache().getType();
+  int64_t cacheBytes = 2 * cache.getLayers() * cache.getHeads() * cache.getDim() *
+                       cache.getElementType().getIntOrFloatBitWidth() / 8;
+  auto logits = cast<RankedTensorType>(forward.getResultTypes()[0]);
+  auto weightBytes = module->getAttrOfType<IntegerAttr>("qwen.weight_bytes").getInt();
+  module->removeAttr("qwen.weight_bytes");
+
+  Builder b(module.getContext());
+  module->setAttr("qwen.plan",
+                  PlanAttr::get(module.getContext(), arenaBytes, properties.threadScratchBytes, weightBytes, cacheBytes,
+                                properties.cacheGranule, properties.prefillRows, properties.decodeRows));
+  auto number = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
+  module->setAttr("qwen.program",
+                  b.getDictionaryAttr({b.getNamedAttr("name", b.getStringAttr(program.name)),
+                                       number("max_context", program.maxContext),
+                                       number("vocab_size", logits.getDimSize(1)),
+                                       number("logits_stride", properties.rowStride(logits.getDimSize(1), 4)),
+                                       number("layers", cache.getLayers()),
+                                       number("weight_bytes_per_token", sum.bytes + head.bytes),
+                                       number("flops_per_token", sum.flops), number("flops_per_output", head.flops),
+                                       number("attention_flops_per_pair", sum.attentionFlops),
+                                       b.getNamedAttr("kv_dtype", TypeAttr::get(cache.getElementType()))}));
+}
