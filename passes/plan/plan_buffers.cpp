@@ -45,7 +45,7 @@ private:
 Value EntryPlanner::rowsOf(Location loc, RowCount rows) {
   if (rows.base == RowCount::Fixed)
     return {};
-  Value count = BatchSizeOp::create(builder, loc, batch, rows.base == RowCount::Outputs);
+  Value count = BatchSizeOp::create(builder, loc, builder.getIndexType(), batch, rows.base == RowCount::Outputs);
   if (rows.factor == 1)
     return count;
   Value factor = arith::ConstantIndexOp::create(builder, loc, rows.factor);
