@@ -28,12 +28,12 @@ struct PlanWeights : PassWrapper<PlanWeights, OperationPass<ModuleOp>> {
   StringRef getArgument() const final { return "plan-weights"; }
   StringRef getDescription() const final { return "gives weights a layout and a place"; }
 
-  LayoutAttr layoutOf(WeightOp weight, ParamOp param) {
+  /// The layout that suits all users of a weight.
+  LayoutAttr layoutOf(WeightOp weight, ArrayRef<Operation *> users) {
     auto type = cast<RankedTensorType>(weight.getType());
-    if (type.getRank() == 1)
-      return properties.vectorLayout(&getContext());
-    bool pair = llvm::any_of(param->getUsers(), isGateAndUp);
-    return properties.matrixLayout(type.getElementType(), pair);
+    if (type.getRank() == 1 || llvm::all_of(users, llvm::IsaPred<EmbeddingOp>))
+      return properties.rowsLayout(&getContext());
+    return properties.matrixLayout(type.getElementType(), llvm::any_of(users, isGateAndUp));
   }
 
   static int64_t bytesOf(WeightOp weight) {
@@ -43,26 +43,25 @@ struct PlanWeights : PassWrapper<PlanWeights, OperationPass<ModuleOp>> {
 
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    int64_t end = 0;
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      llvm::SmallVector<WeightOp> block;
-      WalkResult walk = function.walk([&](ParamOp param) {
-        auto weight = symbols.lookup<WeightOp>(param.getWeight());
-        LayoutAttr layout = layoutOf(weight, param);
-        if (!weight.getLayout()) {
-          weight.setLayoutAttr(layout);
-          block.push_back(weight);
-        } else if (*weight.getLayout() != layout && !param->use_empty() && !isa<EmbeddingOp>(*param->user_begin())) {
-          param.emitError() << "expected one layout of " << param.getWeight() << ", found " << *weight.getLayout()
-                            << " and " << layout;
-          return WalkResult::interrupt();
-        }
-        return WalkResult::advance();
-      });
-      if (walk.wasInterrupted())
+    llvm::MapVector<WeightOp, llvm::SmallVector<Operation *>> users;
+    llvm::MapVector<func::FuncOp, llvm::SmallVector<WeightOp>> blocks;
+    getOperation().walk([&](ParamOp param) {
+      auto weight = symbols.lookup<WeightOp>(param.getWeight());
+      auto &list = users[weight];
+      if (list.empty())
+        blocks[param->getParentOfType<func::FuncOp>()].push_back(weight);
+      list.append(param->user_begin(), param->user_end());
+    });
+    for (auto &[weight, list] : users) {
+      if (llvm::any_of(list, isGateAndUp) && !llvm::all_of(list, isGateAndUp)) {
+        weight.emitError() << "expected one layout of " << weight.getSymName() << ", found uses that pair its halves and others";
         return signalPassFailure();
-      end = place(block, end);
+      }
+      weight.setLayoutAttr(layoutOf(weight, list));
     }
+    int64_t end = 0;
+    for (auto &[function, block] : blocks)
+      end = place(block, end);
     getOperation()->setAttr("qwen.weight_bytes", Builder(&getContext()).getI64IntegerAttr(end));
   }
 

@@ -10,8 +10,8 @@ namespace qwench {
 struct TargetProperties {
   /// Layout of a matrix of this element type, [N, K] or a stack of them; `pairHalves` for gate and up in one.
   std::function<qwen::LayoutAttr(mlir::Type element, bool pairHalves)> matrixLayout;
-  /// Layout of a vector (norm weight, bias).
-  std::function<qwen::LayoutAttr(mlir::MLIRContext *)> vectorLayout;
+  /// Layout of a vector (norm weight, bias), and of a table that is only looked up by rows.
+  std::function<qwen::LayoutAttr(mlir::MLIRContext *)> rowsLayout;
   /// Element type in which activations enter a product with weights (or a cache) of this type.
   std::function<mlir::Type(mlir::Type weightElement)> matrixInput;
   /// Tile sizes of an op whose rows number at most `rowBound`, in the order of its documented tile space.

@@ -10,6 +10,7 @@ namespace {
 /// What one token reads and computes in one call of a function.
 struct Work {
   int64_t bytes = 0, flops = 0, attentionFlops = 0;
+  Type matrix; ///< element type of the weights
 };
 
 /// The part of a stack of experts that one token uses: k of E.
@@ -36,8 +37,10 @@ Work workOf(func::FuncOp function) {
       if (onlyEmbedding)
         return;
       work.bytes += type.getNumElements() / all * active * type.getElementTypeBitWidth() / 8;
-      if (type.getRank() > 1)
+      if (type.getRank() > 1) {
         work.flops += 2 * (type.getNumElements() / all * active);
+        work.matrix = type.getElementType();
+      }
     } else if (auto attention = dyn_cast<AttentionOp>(op)) {
       auto query = cast<ShapedType>(attention.getQuery().getType());
       work.attentionFlops += 4 * query.getDimSize(1) * query.getDimSize(2);
@@ -59,6 +62,7 @@ void qwench::setTotals(ModuleOp module, func::FuncOp forward, const TargetProper
     sum.bytes += layer.bytes;
     sum.flops += layer.flops;
     sum.attentionFlops += layer.attentionFlops;
+    sum.matrix = layer.matrix;
   }
   CacheType cache = layers.getCache().getType();
   int64_t cacheBytes = 2 * cache.getLayers() * cache.getHeads() * cache.getDim() *
@@ -81,5 +85,6 @@ void qwench::setTotals(ModuleOp module, func::FuncOp forward, const TargetProper
                                        number("weight_bytes_per_token", sum.bytes + head.bytes),
                                        number("flops_per_token", sum.flops), number("flops_per_output", head.flops),
                                        number("attention_flops_per_pair", sum.attentionFlops),
+                                       b.getNamedAttr("dtype", TypeAttr::get(sum.matrix)),
                                        b.getNamedAttr("kv_dtype", TypeAttr::get(cache.getElementType()))}));
 }

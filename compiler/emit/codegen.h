@@ -1,0 +1,26 @@
+// From the LLVM dialect to text, assembly and object code.
+#pragma once
+
+#include "runtime/abi/result.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <string>
+
+namespace qwench {
+
+/// What LLVM generates code for.
+struct CodegenTarget {
+  std::string triple;
+  std::string cpu;      ///< "znver4"
+  std::string features; ///< "+avx512bf16,-amx-tile"; "" for the CPU's own
+};
+
+enum class CodegenOutput { LLVM, Assembly, Object };
+
+/// Optimises (-O3) and writes a module in the LLVM dialect. Position-independent code. Internal error if LLVM refuses it.
+Status generateCode(mlir::ModuleOp module, const CodegenTarget &target, CodegenOutput output,
+                    llvm::raw_pwrite_stream &out);
+
+} // namespace qwench

@@ -1,0 +1,77 @@
+// The tile programs of the x86 backend: for each planned op a body and a number of tiles.
+#pragma once
+
+#include "compiler/target/x86/kernel_builder.h"
+
+namespace qwench::x86 {
+
+/// Bytes of one thread's scratch, and how kernels divide it.
+constexpr int64_t kScratchBytes = 256 << 10;
+/// Most rows whose offsets a kernel lists at once.
+constexpr int64_t kMaxListedRows = 512;
+/// Most experts of a router: a block of rows' probabilities stays in scratch.
+constexpr int64_t kMaxExperts = 2048;
+/// Keys that one pass of streaming softmax takes; the cache's capacity is a multiple.
+constexpr int64_t kKeyBlock = 64;
+/// Most query vectors (rows by heads of a group) of an attention tile, unless one row has more.
+constexpr int64_t kQueryBlock = 48;
+
+/// What emits one op: its tiles, counted where it is launched, and the body of one tile.
+struct TileProgram {
+  llvm::StringLiteral op;
+  mlir::Value (*tiles)(KernelBuilder &b, mlir::Operation *op);
+  void (*body)(KernelBuilder &b, mlir::Operation *op);
+};
+
+/// All of them; an op that is not listed is one that this backend cannot lower.
+llvm::ArrayRef<TileProgram> tilePrograms();
+const TileProgram *findTileProgram(mlir::Operation *op);
+
+// linear_kernels.cpp
+mlir::Value linearTiles(KernelBuilder &b, mlir::Operation *op);
+void emitLinear(KernelBuilder &b, mlir::Operation *op);
+// row_kernels.cpp
+mlir::Value rowTiles(KernelBuilder &b, mlir::Operation *op);
+void emitEmbedding(KernelBuilder &b, mlir::Operation *op);
+void emitRmsNorm(KernelBuilder &b, mlir::Operation *op);
+void emitSwiglu(KernelBuilder &b, mlir::Operation *op);
+void emitAdd(KernelBuilder &b, mlir::Operation *op);
+void emitOutputRows(KernelBuilder &b, mlir::Operation *op);
+// rotary_kernels.cpp
+void emitRopeTable(KernelBuilder &b, mlir::Operation *op);
+void emitRope(KernelBuilder &b, mlir::Operation *op);
+void emitCacheWrite(KernelBuilder &b, mlir::Operation *op);
+void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
+// attention_kernels.cpp
+mlir::Value attentionTiles(KernelBuilder &b, mlir::Operation *op);
+void emitAttention(KernelBuilder &b, mlir::Operation *op);
+// moe_kernels.cpp
+mlir::Value oneTile(KernelBuilder &b, mlir::Operation *op);
+mlir::Value groupedTiles(KernelBuilder &b, mlir::Operation *op);
+void emitRouter(KernelBuilder &b, mlir::Operation *op);
+void emitFusedRouter(KernelBuilder &b, mlir::Operation *op);
+void emitDispatch(KernelBuilder &b, mlir::Operation *op);
+void emitGroupedLinear(KernelBuilder &b, mlir::Operation *op);
+void emitCombine(KernelBuilder &b, mlir::Operation *op);
+void emitGroupedLinearCombine(KernelBuilder &b, mlir::Operation *op);
+
+// Shared by several of them.
+llvm::ArrayRef<int64_t> tileSizes(mlir::Operation *op);
+/// The dests of a planned op.
+mlir::Value dest(mlir::Operation *op, unsigned i = 0);
+/// Runs `body(row)` for the rows of this tile of an op whose tile space is the rows of `of`.
+void forTileRows(KernelBuilder &b, mlir::Operation *op, mlir::Value of, llvm::function_ref<void(mlir::Value)> body);
+/// 1 / sqrt(mean of squares + eps) of `width` elements (a multiple of kLanes, zeros behind `count`) from `at` on.
+mlir::Value inverseRms(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t width, int64_t count, float eps);
+int64_t padded(int64_t width);
+
+/// Where a cache keeps the keys and values of one slot, layer and head.
+struct CacheHead {
+  mlir::Value memory; ///< memref<?xT>
+  mlir::Value keys;   ///< element index of the keys: panels of 32 positions, as weights [positions, D] are packed
+  mlir::Value values; ///< element index of the values: steps of `depth` positions, D columns each
+  int64_t dim, depth;
+};
+CacheHead cacheHead(KernelBuilder &b, qwen::CacheType type, mlir::Value slot, mlir::Value head);
+
+} // namespace qwench::x86

@@ -1,0 +1,108 @@
+// Linear maps. A tile is a block of rows by a group of weight panels; within it each panel stays in the second-level
+// cache while all rows pass: K = 1024 in bf16 is a panel of 64 KiB, read at 5 bytes a cycle by 12-row blocks.
+#include "compiler/target/x86/kernels.h"
+#include "compiler/target/x86/micro_kernel.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::x86;
+using namespace qwench::qwen;
+
+namespace {
+
+// Scratch: offsets of the rows, then the products of one row block.
+constexpr int64_t kOffsetsAt = 0;
+constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
+
+/// qwen.linear and qwen.fused_linear alike.
+struct LinearMap {
+  Value input, weight, bias, residual, dest;
+  bool swiglu = false;
+
+  explicit LinearMap(Operation *op) : dest(x86::dest(op)) {
+    if (auto linear = dyn_cast<LinearOp>(op)) {
+      input = linear.getInput(), weight = linear.getWeight(), bias = linear.getBias();
+    } else {
+      auto fused = cast<FusedLinearOp>(op);
+      input = fused.getInput(), weight = fused.getWeight(), bias = fused.getBias(), residual = fused.getResidual();
+      swiglu = fused.getActivation() == Activation::Swiglu;
+    }
+  }
+};
+
+int64_t panelsOf(Value param) {
+  WeightOp weight = lookupWeight(param);
+  auto type = cast<RankedTensorType>(weight.getType());
+  return weight.getLayout()->paddedOutputs(type.getDimSize(type.getRank() - 2)) / kPanel;
+}
+
+/// Finishes one row of a panel's products: bias, activation, residual, store.
+struct Epilogue {
+  std::optional<Rows> residual;
+  std::optional<Weight> bias;
+  Rows out;
+  bool swiglu;
+
+  void emit(KernelBuilder &b, Value products, Value at, Value row, Value panel) const {
+    Value column = b.mul(panel, swiglu ? kPanel / 2 : kPanel);
+    Value halves[2];
+    for (int64_t j = 0; j < 2; ++j) {
+      halves[j] = b.load(products, b.add(at, j * kLanes));
+      if (bias) // gate and up have no bias in any Qwen3 model; the verifier of supports() says so
+        halves[j] = b.addf(halves[j], b.load(bias->memory, b.add(column, j * kLanes)));
+    }
+    Value target = b.add(b.mul(row, out.stride), column);
+    auto finish = [&](Value value, int64_t offset) {
+      if (residual)
+        value = b.addf(value, b.load(residual->memory, b.add(b.add(b.mul(row, residual->stride), column), offset)));
+      b.store(value, out.memory, b.add(target, offset));
+    };
+    if (swiglu)
+      return finish(b.swiglu(halves[0], halves[1]), 0);
+    finish(halves[0], 0);
+    finish(halves[1], kLanes);
+  }
+};
+
+} // namespace
+
+Value x86::linearTiles(KernelBuilder &b, Operation *op) {
+  LinearMap map(op);
+  ArrayRef<int64_t> tile = tileSizes(op);
+  int64_t columns = llvm::divideCeil(panelsOf(map.weight) * kPanel, tile[1]);
+  return b.mul(b.ceilDiv(b.rowsOf(map.dest), tile[0]), columns);
+}
+
+void x86::emitLinear(KernelBuilder &b, Operation *op) {
+  LinearMap map(op);
+  Rows in = b.rows(map.input), out = b.rows(map.dest);
+  Weight w = b.weight(map.weight);
+  Epilogue epilogue{std::nullopt, std::nullopt, out, map.swiglu};
+  if (map.residual)
+    epilogue.residual = b.rows(map.residual);
+  if (map.bias)
+    epilogue.bias = b.weight(map.bias);
+
+  ArrayRef<int64_t> tile = tileSizes(op);
+  int64_t panelsPerTile = tile[1] / kPanel, columnTiles = llvm::divideCeil(w.panels(), panelsPerTile);
+  auto [begin, end] = b.tileRange(b.div(b.tile, columnTiles), b.rowsOf(map.dest), tile[0]);
+  auto [firstPanel, lastPanel] = b.tileRange(b.rem(b.tile, columnTiles), b.index(w.panels()), panelsPerTile);
+
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
+  Value count = b.sub(end, begin), first = begin;
+  b.loop(b.index(0), count, 1, [&](Value i) {
+    Value start = b.mul(b.add(first, i), in.stride);
+    b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), offsets, i);
+  });
+  int64_t depth = w.layout.getDepth();
+  b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
+    Product product{in.memory, offsets, w.memory, b.mul(panel, w.panelElements()), kPanel * depth, kLanes * depth, depth,
+                    w.layout.paddedInputs(w.inputs()) / depth, products, kPanel, false};
+    forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
+      emitProduct(b, product, row, rows, b.index(0));
+      b.loop(rows, 1, [&](Value r) {
+        epilogue.emit(b, products, b.mul(r, kPanel), b.add(first, b.add(row, r)), panel);
+      });
+    });
+  });
+}

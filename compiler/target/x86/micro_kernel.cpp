@@ -1,0 +1,145 @@
+#include "compiler/target/x86/micro_kernel.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::x86;
+
+namespace {
+
+/// Independent sets of accumulators: few rows need several to hide the latency of a product.
+int64_t unrollFor(int64_t rows) { return rows <= 2 ? 4 : rows <= 4 ? 2 : 1; }
+
+/// The arithmetic of one step for one pair (row of A, 16 columns of B), by element types and what the CPU has.
+class Arithmetic {
+public:
+  Arithmetic(KernelBuilder &b, Type a, Type weights, bool dot)
+      : b(b), dot(dot && a.isBF16()), wide(weights.isBF16() && !this->dot) {}
+
+  /// B's vectors of a step: one, or even and odd elements apart.
+  SmallVector<Value, 2> loadB(Value memory, Value at, int64_t depth) {
+    Type element = cast<MemRefType>(memory.getType()).getElementType();
+    Value raw = vector::LoadOp::create(b, VectorType::get({kLanes * depth}, element), memory, ValueRange{at});
+    if (!wide)
+      return {raw};
+    auto words = VectorType::get({kLanes}, b.getI32Type());
+    Value bits = vector::BitCastOp::create(b, words, raw);
+    auto constant = [&](uint32_t v) -> Value {
+      return arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, v)));
+    };
+    Value even = arith::ShLIOp::create(b, bits, constant(16));
+    Value odd = arith::AndIOp::create(b, bits, constant(0xffff0000u));
+    auto toFloat = [&](Value v) -> Value { return vector::BitCastOp::create(b, b.lanes(b.getF32Type()), v); };
+    return {toFloat(even), toFloat(odd)};
+  }
+
+  /// A's elements of a step, each in all lanes.
+  SmallVector<Value, 2> loadA(Value memory, Value at) {
+    if (dot) {
+      Value pair = vector::LoadOp::create(b, VectorType::get({2}, b.getBF16Type()), memory, ValueRange{at});
+      Value word = vector::BitCastOp::create(b, VectorType::get({1}, b.getI32Type()), pair);
+      Value all = vector::BroadcastOp::create(b, VectorType::get({kLanes}, b.getI32Type()), word);
+      return {vector::BitCastOp::create(b, VectorType::get({2 * kLanes}, b.getBF16Type()), all)};
+    }
+    SmallVector<Value, 2> elements;
+    for (int64_t i = 0; i < (wide ? 2 : 1); ++i)
+      elements.push_back(b.splat(b.loadScalar(memory, b.add(at, i))));
+    return elements;
+  }
+
+  Value accumulate(Value sum, ArrayRef<Value> a, ArrayRef<Value> weights) {
+    if (dot)
+      return x86vector::DotBF16Op::create(b, sum.getType(), sum, a[0], weights[0]);
+    for (auto [x, w] : llvm::zip_equal(a, weights))
+      sum = b.fma(x, w, sum);
+    return sum;
+  }
+
+private:
+  KernelBuilder &b;
+  bool dot, wide;
+};
+
+std::string nameOf(const Product &p, int64_t rows) {
+  auto element = [](Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); };
+  std::string name;
+  llvm::raw_string_ostream(name) << "micro." << element(p.a) << "x" << element(p.b) << "." << rows << "x" << kPanel
+                                 << (p.accumulate ? ".accumulate" : "");
+  return name;
+}
+
+/// The function `(a, rowOffsets, row, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`.
+func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
+  std::string name = nameOf(p, rows);
+  if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
+    return existing;
+  KernelBuilder b(caller.getLoc(), caller.getContext());
+  b.setInsertionPointToEnd(caller.module.getBody());
+  Type i = b.getIndexType();
+  auto type = b.getFunctionType({p.a.getType(), p.rowOffsets.getType(), i, p.b.getType(), i, i, i, i, p.c.getType(), i, i}, {});
+  auto function = func::FuncOp::create(b, name, type);
+  function.setPrivate();
+  function->setAttr("no_inline", b.getUnitAttr());
+  Block *body = function.addEntryBlock();
+  b.setInsertionPointToStart(body);
+  auto argument = [&](unsigned n) { return body->getArgument(n); };
+  Value a = argument(0), bMemory = argument(3), c = argument(8);
+
+  SmallVector<Value> offsets;
+  for (int64_t r = 0; r < rows; ++r)
+    offsets.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
+  Arithmetic arithmetic(b, cast<MemRefType>(p.a.getType()).getElementType(),
+                        cast<MemRefType>(p.b.getType()).getElementType(), caller.bf16Dot);
+  int64_t unroll = unrollFor(rows);
+  SmallVector<Value> zeros(unroll * rows * 2, b.splat(0.0f));
+  auto sums = b.loop(b.index(0), argument(7), unroll, zeros, [&](Value step, ValueRange accumulators) {
+    KernelBuilder::Yield next(accumulators);
+    for (int64_t u = 0; u < unroll; ++u) {
+      Value s = b.add(step, u);
+      Value at = b.add(argument(4), b.mul(s, argument(5)));
+      SmallVector<Value, 2> weights[2] = {arithmetic.loadB(bMemory, at, p.depth),
+                                          arithmetic.loadB(bMemory, b.add(at, argument(6)), p.depth)};
+      for (int64_t r = 0; r < rows; ++r) {
+        auto x = arithmetic.loadA(a, b.add(offsets[r], b.mul(s, p.depth)));
+        for (int64_t j = 0; j < 2; ++j) {
+          Value &sum = next[(u * rows + r) * 2 + j];
+          sum = arithmetic.accumulate(sum, x, weights[j]);
+        }
+      }
+    }
+    return next;
+  });
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < 2; ++j) {
+      Value sum = sums[r * 2 + j];
+      for (int64_t u = 1; u < unroll; ++u)
+        sum = b.addf(sum, sums[(u * rows + r) * 2 + j]);
+      Value at = b.add(b.add(argument(9), b.mul(argument(10), r)), j * kLanes);
+      b.store(p.accumulate ? b.addf(b.load(c, at), sum) : sum, c, at);
+    }
+  func::ReturnOp::create(b);
+  return function;
+}
+
+} // namespace
+
+void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, llvm::function_ref<void(Value, int64_t)> body) {
+  Value whole = b.add(begin, b.mul(b.div(b.sub(end, begin), kMaxRowBlock), kMaxRowBlock));
+  b.loop(begin, whole, kMaxRowBlock, [&](Value row) { body(row, kMaxRowBlock); });
+  Value rest = b.sub(end, whole), row = whole;
+  for (int64_t rows : llvm::drop_begin(kRowBlocks)) {
+    Value part = arith::AndIOp::create(b, rest, b.index(rows));
+    b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, part, b.index(0)), [&] { body(row, rows); });
+    row = b.add(row, part);
+  }
+}
+
+void x86::emitProduct(KernelBuilder &b, const Product &p, Value row, int64_t rows, Value cStart) {
+  func::FuncOp kernel = microKernel(b, p, rows);
+  func::CallOp::create(b, kernel,
+                       ValueRange{p.a, p.rowOffsets, row, p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride),
+                                  b.index(p.steps), p.c, cStart, b.index(p.cStride)});
+}

@@ -1,0 +1,35 @@
+// The one inner loop of every product: linear maps, grouped linear maps, attention scores and attention values.
+#pragma once
+
+#include "compiler/target/x86/kernel_builder.h"
+
+namespace qwench::x86 {
+
+/// Operands of C[rows, 32] (+)= A[rows, K] B[K, 32], B in panels of steps.
+struct Product {
+  mlir::Value a;          ///< memref<?xT>: activations
+  mlir::Value rowOffsets; ///< memref<?xi64>: where row i of A starts, in elements of `a`
+  mlir::Value b;          ///< memref<?xT>: packed weights or cache
+  mlir::Value bStart;     ///< elements of `b` before the first step
+  int64_t stepStride;     ///< elements of `b` from one step of K to the next
+  int64_t blockStride;    ///< elements of `b` from the first 16 columns of a step to the other 16
+  int64_t depth;          ///< K of a step: 2 for bf16, 1 for f32
+  int64_t steps;          ///< steps of K, a multiple of 4
+  mlir::Value c;          ///< memref<?xf32>
+  int64_t cStride;        ///< elements from row to row of C
+  bool accumulate;        ///< add to C instead of overwriting it
+};
+
+/// Rows of the micro-kernels there are, largest first: 12 rows by 2 vectors fill 24 of 32 registers with accumulators,
+/// 2 hold weights, 1 an activation. Latency 4 to 5 at one product per cycle needs at least 5 independent accumulators.
+constexpr int64_t kRowBlocks[] = {12, 8, 4, 2, 1};
+constexpr int64_t kMaxRowBlock = kRowBlocks[0];
+
+/// Covers rows [begin, end) with blocks of the sizes above and calls body(first row, rows of the block).
+void forRowBlocks(KernelBuilder &b, mlir::Value begin, mlir::Value end,
+                  llvm::function_ref<void(mlir::Value row, int64_t rows)> body);
+
+/// Emits C[row .. row + rows, column of C `cStart`] for rows of A listed from `row` on. `cStart` is in elements of `c`.
+void emitProduct(KernelBuilder &b, const Product &product, mlir::Value row, int64_t rows, mlir::Value cStart);
+
+} // namespace qwench::x86

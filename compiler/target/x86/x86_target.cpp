@@ -1,0 +1,185 @@
+#include "compiler/target/x86/x86_target.h"
+
+#include "compiler/emit/codegen.h"
+#include "compiler/target/x86/kernels.h"
+#include "compiler/target/x86/passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/X86Vector/X86VectorDialect.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/X86TargetParser.h"
+
+using namespace mlir;
+using namespace qwench;
+
+namespace {
+
+/// Extensions that generated code may use and that a runtime can ask the CPU for.
+constexpr llvm::StringLiteral kChecked[] = {
+    "sse4.2",     "popcnt",     "avx",        "f16c",       "avx2",         "fma",          "bmi",        "bmi2",
+    "lzcnt",      "avx512f",    "avx512cd",   "avx512bw",   "avx512dq",     "avx512vl",     "avx512vbmi", "avx512vbmi2",
+    "avx512vnni", "avx512ifma", "avx512bf16", "avx512bitalg", "avx512vpopcntdq", "gfni"};
+
+/// Vector exp becomes a polynomial: LLVM would call the scalar function for each lane.
+struct ApproximateExp : PassWrapper<ApproximateExp, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ApproximateExp)
+  StringRef getArgument() const final { return "x86-approximate-exp"; }
+  StringRef getDescription() const final { return "vector exponentials become polynomials"; }
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    populateMathPolynomialApproximationPatterns(
+        patterns, [](StringRef op) { return op == math::ExpOp::getOperationName(); });
+    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+      signalPassFailure();
+  }
+};
+
+class X86Target final : public Target {
+public:
+  X86Target(std::string cpu, llvm::StringMap<bool> features, std::string featureText)
+      : cpu(std::move(cpu)), features(std::move(features)), featureText(std::move(featureText)) {}
+
+  llvm::StringRef name() const override { return "x86-64"; }
+
+  TargetProperties properties() const override {
+    TargetProperties p;
+    p.matrixLayout = [](Type element, bool pairHalves) {
+      int64_t depth = element.isF32() ? 1 : 2;
+      return qwen::LayoutAttr::get(element.getContext(), "panels", x86::kPanel, depth, x86::kPanel, pairHalves);
+    };
+    p.rowsLayout = [](MLIRContext *context) {
+      return qwen::LayoutAttr::get(context, "rows", 1, 1, x86::kPanel, false);
+    };
+    bool dot = hasBf16Dot();
+    p.matrixInput = [dot](Type element) -> Type {
+      return dot && element.isBF16() ? element : Type(Float32Type::get(element.getContext()));
+    };
+    p.rowStride = [](int64_t width, int64_t bytes) {
+      // Rows a multiple of 1 KiB apart would meet in few sets of the first-level cache: 12 of them are read at once.
+      int64_t stride = x86::padded(width);
+      return stride * bytes % 1024 ? stride : stride + 64 / bytes;
+    };
+    p.tile = tileSizes;
+    p.threadScratchBytes = x86::kScratchBytes;
+    p.cacheGranule = x86::kKeyBlock;
+    p.prefillRows = x86::kMaxListedRows;
+    return p;
+  }
+
+  Status supports(ModuleOp fused) const override {
+    Status status = ok();
+    fused.walk([&](Operation *op) {
+      if (auto router = dyn_cast<qwen::FusedRouterOp>(op)) {
+        auto weight = cast<RankedTensorType>(router.getWeight().getType());
+        if (weight.getDimSize(0) > x86::kMaxExperts)
+          status = userError("expected at most " + std::to_string(x86::kMaxExperts) + " experts for x86-64, found " +
+                             std::to_string(weight.getDimSize(0)));
+      } else if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
+        auto query = cast<ShapedType>(attention.getQuery().getType());
+        int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
+        if (query.getDimSize(2) % x86::kPanel || query.getDimSize(2) > 256 || group > 128)
+          status = userError("expected a head_dim that is a multiple of 32 up to 256 and at most 128 heads per kv head "
+                             "for x86-64, found " +
+                             std::to_string(query.getDimSize(2)) + " and " + std::to_string(group));
+      }
+    });
+    return status;
+  }
+
+  void addKernelPasses(OpPassManager &passes) const override {
+    passes.addPass(x86::createToKernelsPass(hasBf16Dot()));
+    passes.addPass(createCanonicalizerPass());
+    passes.addPass(createCSEPass());
+  }
+
+  void addLoweringPasses(OpPassManager &passes) const override {
+    passes.addPass(x86::createTeamSchedulePass());
+    passes.addPass(x86::createStepToLLVMPass(cpu, checkedFeatures()));
+    passes.addPass(std::make_unique<ApproximateExp>());
+    passes.addPass(createLoopInvariantCodeMotionPass());
+    passes.addPass(createSCFToControlFlowPass());
+    ConvertVectorToLLVMPassOptions vectors;
+    vectors.x86Vector = true;
+    passes.addPass(createConvertVectorToLLVMPass(vectors));
+    passes.addPass(memref::createExpandStridedMetadataPass());
+    passes.addPass(createLowerAffinePass());
+    passes.addPass(createConvertToLLVMPass());
+    passes.addPass(createReconcileUnrealizedCastsPass());
+    passes.addPass(createCanonicalizerPass());
+    passes.addPass(createCSEPass());
+  }
+
+  Status emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
+    static constexpr CodegenOutput outputs[] = {CodegenOutput::LLVM, CodegenOutput::Assembly, CodegenOutput::Object};
+    return generateCode(lowered, {"x86_64-unknown-linux-gnu", cpu, featureText}, outputs[static_cast<int>(kind)], out);
+  }
+
+private:
+  bool hasBf16Dot() const { return features.lookup("avx512bf16") && features.lookup("avx512vl"); }
+
+  std::string checkedFeatures() const {
+    SmallVector<StringRef> names;
+    for (StringRef feature : kChecked)
+      if (features.lookup(feature))
+        names.push_back(feature);
+    return llvm::join(names, ",");
+  }
+
+  /// Columns of a tile are a few panels: enough tiles to share, long enough streams of weights.
+  static SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
+    if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op))
+      return {x86::kMaxListedRows, x86::kPanel};
+    if (isa<qwen::GroupedLinearOp, qwen::GroupedLinearCombineOp>(op))
+      return {x86::kPanel};
+    if (isa<qwen::FusedRouterOp>(op))
+      return {rowBound > 16 ? 12 : 1};
+    if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
+      auto query = cast<ShapedType>(attention.getQuery().getType());
+      int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
+      return {rowBound > 16 ? std::max<int64_t>(1, x86::kQueryBlock / group) : 1};
+    }
+    if (isa<qwen::DispatchOp>(op))
+      return {1};
+    return {rowBound > 16 ? 8 : 1};
+  }
+
+  std::string cpu;
+  llvm::StringMap<bool> features;
+  std::string featureText;
+};
+
+std::string listCpus() {
+  SmallVector<StringRef> names;
+  llvm::X86::fillValidCPUArchList(names, /*Only64Bit=*/true);
+  return llvm::join(names, ", ");
+}
+
+} // namespace
+
+Result<std::unique_ptr<Target>> qwench::createX86Target(const TargetOptions &options) {
+  std::string cpu = options.cpu, text;
+  llvm::StringMap<bool> features;
+  if (cpu == "native") {
+    cpu = llvm::sys::getHostCPUName().str();
+    features = llvm::sys::getHostCPUFeatures();
+    SmallVector<std::string> flags;
+    for (auto &feature : features)
+      flags.push_back((feature.second ? "+" : "-") + feature.first().str());
+    llvm::sort(flags);
+    text = llvm::join(flags, ",");
+  } else {
+    if (llvm::X86::parseArchX86(cpu, /*Only64Bit=*/true) == llvm::X86::CK_None)
+      return userError("expected a CPU for --cpu, found '" + cpu + "'; known are: native, " + listCpus());
+    SmallVector<StringRef> names;
+    llvm::X86::getFeaturesForCPU(cpu, names);
+    for (StringRef name : names)
+      features[name] = true;
+  }
+  return std::unique_ptr<Target>(new X86Target(cpu, std::move(features), text));
+}
