@@ -9,12 +9,13 @@ namespace {
 
 // White_Space, \s of the regex crate.
 bool isSpace(uint32_t c) {
-  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
 }
 
-// \w of the regex crate: Alphabetic, marks, decimal numbers, connector punctuation, the joiners. Alphabetic beyond
-// letters, letter numbers and marks is the circled and squared Latin letters.
+// \w of the regex crate: Alphabetic, marks, decimal numbers, connector punctuation, the joiners. Alphabetic
+// beyond letters, letter numbers and marks is the circled and squared Latin letters.
 bool isWord(uint32_t c) {
   if (c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
       (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189))
@@ -75,7 +76,9 @@ size_t spaceAtStart(std::string_view text) {
 } // namespace
 
 AddedTokenFinder::AddedTokenFinder(const TokenizerTables &tables, bool normalized) : tables(&tables) {
-  const auto isNormalized = [&](uint32_t i) { return (tables.added[i].flags & QWENCH_ADDED_NORMALIZED) != 0; };
+  const auto isNormalized = [&](uint32_t i) {
+    return (tables.added[i].flags & QWENCH_ADDED_NORMALIZED) != 0;
+  };
   const auto count = static_cast<uint32_t>(tables.added.size());
   first = 0;
   while (first < count && isNormalized(first) != normalized)

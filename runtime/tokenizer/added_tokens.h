@@ -14,8 +14,8 @@ struct TextSegment {
   std::string_view text;
 };
 
-/// The added tokens that are looked for before normalization, or those looked for after it. Leftmost match, longest
-/// first, as the tokenizers library finds them.
+/// The added tokens that are looked for before normalization, or those looked for after it. Leftmost match,
+/// longest first, as the tokenizers library finds them.
 class AddedTokenFinder {
 public:
   AddedTokenFinder(const TokenizerTables &tables, bool normalized);

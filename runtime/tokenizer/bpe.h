@@ -8,13 +8,14 @@
 
 namespace qwench {
 
-/// Merges the bytes of a piece: the pair of lowest rank first, the leftmost among equals, until no pair has a merge.
+/// Merges the bytes of a piece: the pair of lowest rank first, the leftmost among equals, until no pair has a
+/// merge.
 class BytePairEncoder {
 public:
   explicit BytePairEncoder(const TokenizerTables &tables) : tables(&tables) {}
 
-  /// Appends the tokens of `piece` to `out`. Short pieces are scanned for the best pair, n^2 at worst; long ones use a
-  /// heap, n log n.
+  /// Appends the tokens of `piece` to `out`. Short pieces are scanned for the best pair, n^2 at worst; long
+  /// ones use a heap, n log n.
   void encode(std::string_view piece, std::vector<int32_t> &out);
 
 private:

@@ -8,11 +8,12 @@
 
 namespace qwench {
 
-/// Direct-mapped: a piece has one slot, and the latest piece keeps it. A slot is a cache line, and holds pieces of up to
-/// 30 bytes that have up to 8 tokens: words, as good as all of them.
+/// Direct-mapped: a piece has one slot, and the latest piece keeps it. A slot is a cache line, and holds
+/// pieces of up to 30 bytes that have up to 8 tokens: words, as good as all of them.
 class PieceCache {
 public:
-  /// Appends the tokens of `piece` to `out` and returns true, or returns false. `hash` is any hash of the piece.
+  /// Appends the tokens of `piece` to `out` and returns true, or returns false. `hash` is any hash of the
+  /// piece.
   bool find(std::string_view piece, uint64_t hash, std::vector<int32_t> &out) const {
     if (slots.empty() || piece.size() > kBytes)
       return false;

@@ -11,7 +11,8 @@ struct pcre2_real_match_data_8;
 
 namespace qwench {
 
-/// A regular expression whose matches, and the gaps between them, are pieces ("Isolated" in tokenizers' terms).
+/// A regular expression whose matches, and the gaps between them, are pieces ("Isolated" in tokenizers'
+/// terms).
 class Splitter {
 public:
   /// `pattern` in PCRE2 syntax, for UTF and UCP mode; empty: text is one piece.
@@ -24,8 +25,8 @@ public:
   /// Whether some text matches with no character, so that pieces would be ambiguous.
   bool matchesEmpty() const;
 
-  /// Where the next match at or after `from` lies in `text`, valid UTF-8. Nothing found, or a pattern that exceeds
-  /// PCRE2's limits on this text: {size, size}.
+  /// Where the next match at or after `from` lies in `text`, valid UTF-8. Nothing found, or a pattern that
+  /// exceeds PCRE2's limits on this text: {size, size}.
   struct Span {
     size_t begin, end;
   };

@@ -38,8 +38,8 @@ bool isTableSize(uint32_t slots) { return slots != 0 && (slots & (slots - 1)) ==
 Status checkPieces(const TokenizerTables &tables, uint64_t pieceBytes) {
   const uint32_t *starts = tables.pieceStarts;
   if (starts[0] != 0 || starts[tables.tokens] > pieceBytes)
-    return damaged("pieces: expected starts from 0 to " + number(pieceBytes) + ", found " + number(starts[0]) +
-                   " to " + number(starts[tables.tokens]));
+    return damaged("pieces: expected starts from 0 to " + number(pieceBytes) + ", found " +
+                   number(starts[0]) + " to " + number(starts[tables.tokens]));
   for (uint32_t id = 0; id < tables.tokens; ++id)
     if (starts[id + 1] < starts[id] || starts[id + 1] - starts[id] > QWENCH_TOKENIZER_MAX_PIECE_BYTES)
       return damaged("pieces: expected ascending starts, found " + number(starts[id]) + " before " +
@@ -98,8 +98,7 @@ Status checkAdded(const TokenizerTables &tables) {
     auto rank = [&](const QwenchAddedToken &t) {
       return (t.flags & QWENCH_ADDED_NORMALIZED ? 256 : 0) + static_cast<uint8_t>(tables.text(t)[0]);
     };
-    if (rank(before) > rank(token) ||
-        (rank(before) == rank(token) && before.text_bytes < token.text_bytes))
+    if (rank(before) > rank(token) || (rank(before) == rank(token) && before.text_bytes < token.text_bytes))
       return damaged("added token " + number(i) + ": out of order");
   }
   return ok();
@@ -117,7 +116,8 @@ Result<TokenizerTables> TokenizerTables::open(std::span<const uint8_t> blob) {
   if (memcmp(header.magic, QWENCH_TOKENIZER_MAGIC, sizeof header.magic) != 0)
     return damaged("expected the magic bytes " QWENCH_TOKENIZER_MAGIC);
   if (header.version != QWENCH_TOKENIZER_VERSION)
-    return damaged("expected version " + number(QWENCH_TOKENIZER_VERSION) + ", found " + number(header.version));
+    return damaged("expected version " + number(QWENCH_TOKENIZER_VERSION) + ", found " +
+                   number(header.version));
   if (header.bytes != blob.size())
     return damaged("expected " + number(header.bytes) + " bytes, found " + number(blob.size()));
   if (header.flags & ~uint32_t{QWENCH_TOKENIZER_NFC})
@@ -137,14 +137,17 @@ Result<TokenizerTables> TokenizerTables::open(std::span<const uint8_t> blob) {
   tables.nfc = header.flags & QWENCH_TOKENIZER_NFC;
   Reader reader(blob);
   tables.byteTokens = reader.array<uint32_t>("byte tokens", header.byte_tokens_offset, 256);
-  tables.pieceStarts = reader.array<uint32_t>("pieces", header.pieces_offset, uint64_t{header.token_count} + 1);
+  tables.pieceStarts =
+      reader.array<uint32_t>("pieces", header.pieces_offset, uint64_t{header.token_count} + 1);
   tables.pieceBytes = reader.array<char>("piece bytes", header.piece_bytes_offset, header.piece_bytes);
   tables.merges = {reader.array<QwenchMerge>("merges", header.merges_offset, header.merge_slots),
                    header.merge_slots};
-  tables.words = {reader.array<QwenchWord>("words", header.words_offset, header.word_slots), header.word_slots};
+  tables.words = {reader.array<QwenchWord>("words", header.words_offset, header.word_slots),
+                  header.word_slots};
   tables.added = {reader.array<QwenchAddedToken>("added tokens", header.added_offset, header.added_count),
                   header.added_count};
-  tables.addedText = {reader.array<char>("added text", header.text_offset, header.text_bytes), header.text_bytes};
+  tables.addedText = {reader.array<char>("added text", header.text_offset, header.text_bytes),
+                      header.text_bytes};
   tables.pattern = {reader.array<char>("pattern", header.pattern_offset, header.pattern_bytes),
                     header.pattern_bytes};
   if (!reader.failure.empty())

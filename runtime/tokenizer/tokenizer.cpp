@@ -127,7 +127,8 @@ std::string_view Tokenizer::tokenBytes(int32_t id) const {
 }
 
 bool Tokenizer::isSpecial(int32_t id) const {
-  return id >= 0 && std::binary_search(state->special.begin(), state->special.end(), static_cast<uint32_t>(id));
+  return id >= 0 &&
+         std::binary_search(state->special.begin(), state->special.end(), static_cast<uint32_t>(id));
 }
 
 int32_t Tokenizer::size() const { return static_cast<int32_t>(state->tables.tokens); }

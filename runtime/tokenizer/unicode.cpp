@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// Whether nothing that NFC does reaches across the front of this character, and it alone stays as it is. Below U+0300
-// there are letters with marks, but no marks: they may be left to the character behind them.
+// Whether nothing that NFC does reaches across the front of this character, and it alone stays as it is.
+// Below U+0300 there are letters with marks, but no marks: they may be left to the character behind them.
 bool isInert(uint32_t character) {
   if (character < 0x300)
     return true;

@@ -13,8 +13,8 @@ struct Utf8Step {
   enum class Kind { Character, Invalid, Incomplete };
   Kind kind;
   uint32_t character; ///< only of Kind::Character
-  /// Bytes of the character; of what one U+FFFD stands for (the maximal subpart, as Unicode 3.9 and Python define it);
-  /// of the beginning of a character that the string cuts short.
+  /// Bytes of the character; of what one U+FFFD stands for (the maximal subpart, as Unicode 3.9 and Python
+  /// define it); of the beginning of a character that the string cuts short.
   size_t bytes;
 };
 
@@ -29,8 +29,8 @@ size_t validUtf8Prefix(std::string_view text);
 /// Appends `text` with U+FFFD for what is not UTF-8: Python's decode("utf-8", errors="replace").
 void appendReplacingInvalid(std::string &out, std::string_view text);
 
-/// Brings valid UTF-8 to normalization form C. Returns `text` itself if it is in that form already, as most text is
-/// seen to be without composing it; else `buffer`, filled.
+/// Brings valid UTF-8 to normalization form C. Returns `text` itself if it is in that form already, as most
+/// text is seen to be without composing it; else `buffer`, filled.
 std::string_view toNfc(std::string_view text, std::string &buffer);
 
 } // namespace qwench

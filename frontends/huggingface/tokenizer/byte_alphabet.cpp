@@ -2,7 +2,7 @@
 
 #include "runtime/tokenizer/unicode.h"
 
-namespace qwench::huggingface {
+namespace qwench::hf {
 namespace {
 
 constexpr uint32_t kCharacters = 256 + 68;
@@ -41,4 +41,4 @@ std::optional<std::string> bytesOfToken(std::string_view text) {
   return out;
 }
 
-} // namespace qwench::huggingface
+} // namespace qwench::hf

@@ -3,19 +3,20 @@
 #include <cctype>
 #include <vector>
 
-namespace qwench::huggingface {
+namespace qwench::hf {
 namespace {
 
 constexpr std::string_view kWhiteSpace = "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}"
                                          "\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
 // General categories, whose names mean the same to both libraries.
-constexpr std::string_view kCategories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me",
-                                            "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi",
-                                            "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl",
-                                            "Zp", "C",  "Cc", "Cf", "Co"};
+constexpr std::string_view kCategories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc",
+                                            "Me", "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps",
+                                            "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So",
+                                            "Z",  "Zs", "Zl", "Zp", "C",  "Cc", "Cf", "Co"};
 
-// Letter pairs that Oniguruma, ignoring case, also finds as one character (ß, ﬆ, ﬀ, ﬁ, ﬂ), and PCRE2 does not.
+// Letter pairs that Oniguruma, ignoring case, also finds as one character (ß, ﬆ, ﬀ, ﬁ, ﬂ), and PCRE2 does
+// not.
 constexpr std::string_view kFoldingPairs[] = {"ss", "st", "ff", "fi", "fl"};
 
 class Translator {
@@ -177,7 +178,8 @@ private:
     } else if (pattern[at] == '{') {
       ++at;
       const size_t digits = at;
-      while (at < pattern.size() && (isdigit(static_cast<unsigned char>(pattern[at])) || (pattern[at] == ',' && at > digits)))
+      while (at < pattern.size() &&
+             (isdigit(static_cast<unsigned char>(pattern[at])) || (pattern[at] == ',' && at > digits)))
         ++at;
       if (at == digits || !next("}"))
         return fail("a count", here());
@@ -200,4 +202,4 @@ private:
 
 Result<std::string> translateSplitPattern(std::string_view pattern) { return Translator(pattern).run(); }
 
-} // namespace qwench::huggingface
+} // namespace qwench::hf
