@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char *kSingleFile = "model.safetensors";
 constexpr const char *kIndexFile = "model.safetensors.index.json";
+constexpr const char *kTorchFile = "pytorch_model.bin";
+constexpr const char *kTorchIndexFile = "pytorch_model.bin.index.json";
 constexpr uint64_t kMaxIndexBytes = uint64_t(256) << 20;
 constexpr size_t kMaxShards = 10000;
 constexpr std::string_view kPrefix = "model.";
@@ -177,8 +179,10 @@ Result<Checkpoint> Checkpoint::open(const std::string &directory) {
     for (const auto &[tensor, file] : fileOf)
       shardOf.emplace(file, 0);
   } else {
+    bool torch = fileExists(directory + "/" + kTorchFile) || fileExists(directory + "/" + kTorchIndexFile);
     return userError("expected " + std::string(kSingleFile) + " or " + kIndexFile + " in " + directory +
-                     ", found neither");
+                     ", found " +
+                     (torch ? "PyTorch weights (save the model with safe_serialization=True)" : "neither"));
   }
   if (shardOf.size() > kMaxShards)
     return userError(indexPath + ": expected at most " + std::to_string(kMaxShards) + " files, found " +

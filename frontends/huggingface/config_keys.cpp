@@ -10,6 +10,7 @@ namespace {
 constexpr std::string_view kHarmless[] = {
     "_attn_implementation",
     "_attn_implementation_autoset",
+    "_experts_implementation",
     "_name_or_path",
     "attention_dropout",
     "attn_implementation",
@@ -22,6 +23,7 @@ constexpr std::string_view kHarmless[] = {
     "do_sample",
     "early_stopping",
     "encoder_no_repeat_ngram_size",
+    "experts_implementation",
     "exponential_decay_length_penalty",
     "finetuning_task",
     "forced_bos_token_id",

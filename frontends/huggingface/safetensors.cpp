@@ -124,6 +124,10 @@ Result<std::string_view> headerText(std::span<const std::byte> file, std::string
   if (file.size() < kLengthBytes)
     return userError(std::string(where) + ": expected at least 8 bytes of a safetensors file, found " +
                      std::to_string(file.size()));
+  constexpr std::string_view pointer = "version https://git-lfs";
+  if (std::string_view(reinterpret_cast<const char *>(file.data()), file.size()).starts_with(pointer))
+    return userError(std::string(where) + ": expected a safetensors file, found a Git LFS pointer (the file "
+                                          "itself was not downloaded)");
   uint64_t length = 0;
   std::memcpy(&length, file.data(), kLengthBytes);
   if (length > kMaxSafetensorsHeader)

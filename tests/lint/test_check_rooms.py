@@ -14,6 +14,7 @@ GOOD = {
                                 '#include "runtime/abi/result.h"\n#include "mlir/IR/Builders.h"\n#include <vector>\n',
     "compiler/target/cuda/a.cpp": '#include "compiler/target/gpu/map.h"\n',
     "frontends/huggingface/tokenizer/check.cpp": '#include "runtime/tokenizer/template.h"\n',
+    "frontends/huggingface/import/import.cpp": '#include "mlir/IR/Builders.h"\n',
     "passes/fuse/Fuse.h": '#include "dialects/Qwen.h"\n',
     "runtime/core/run.cpp": '#include "runtime/abi/program.h"\n',
     "tests/unit/a.cpp": '#include "compiler/driver/main.h"\n#include "tests/unit/fixtures.h"\n',
@@ -46,7 +47,11 @@ BAD = {
         "runtime/core/a.cpp:1: expected runtime to include only runtime, found compiler/pack/pack.h"),
     "runtime_to_llvm": (
         "runtime/core/a.cpp", "#  include <llvm/ADT/StringRef.h>\n",
-        "runtime/core/a.cpp:1: expected no MLIR, LLVM or lld in the runtime, found llvm/ADT/StringRef.h"),
+        "runtime/core/a.cpp:1: expected no MLIR, LLVM or lld in runtime, found llvm/ADT/StringRef.h"),
+    "reader_to_mlir": (
+        "frontends/huggingface/a.cpp", '#include "mlir/IR/Builders.h"\n',
+        "frontends/huggingface/a.cpp:1: expected no MLIR, LLVM or lld in frontends/huggingface, found "
+        "mlir/IR/Builders.h"),
     "into_tests": (
         "frontends/a.cpp", '#include "tests/unit/fixtures.h"\n',
         "frontends/a.cpp:1: expected nothing from tests outside tests, found tests/unit/fixtures.h"),

@@ -255,6 +255,10 @@ TEST(Checkpoint, directoryWithoutWeightsIsAnError) {
   EXPECT_EQ(messageOf(Checkpoint::open(directory.path())),
             "expected model.safetensors or model.safetensors.index.json in " + directory.path() +
                 ", found neither");
+  directory.write("pytorch_model.bin", "");
+  EXPECT_EQ(messageOf(Checkpoint::open(directory.path())),
+            "expected model.safetensors or model.safetensors.index.json in " + directory.path() +
+                ", found PyTorch weights (save the model with safe_serialization=True)");
 }
 
 } // namespace

@@ -74,6 +74,11 @@ TEST(Safetensors, headerLongerThanAllowedIsAnError) {
             "m: expected a header of at most 100000000 bytes, found a length of 18446744073709551615");
 }
 
+TEST(Safetensors, lfsPointerIsAnError) {
+  EXPECT_EQ(messageOf(parse("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")),
+            "m: expected a safetensors file, found a Git LFS pointer (the file itself was not downloaded)");
+}
+
 TEST(Safetensors, malformedHeadersAreErrors) {
   EXPECT_EQ(messageOf(parse(safetensorsFile("{\"t\": ", 0))),
             "m: malformed JSON: unexpected end at line 1, column 7");
@@ -144,6 +149,44 @@ TEST(SafetensorsFile, mapsAndFindsAndSurvivesCopies) {
   adviseSequential(*b);
   release(*b);
   EXPECT_EQ(b->data[4999], before) << "released pages come back from the file";
+}
+
+/// Bytes of mapped files that are in memory for this process.
+size_t residentFileBytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;)
+    if (word == "RssFile:") {
+      size_t kibibytes = 0;
+      status >> kibibytes;
+      return kibibytes << 10;
+    }
+  return 0;
+}
+
+TEST(SafetensorsFile, streamingWithReleaseStaysWithinTwoTensorsOfMemory) {
+  constexpr size_t tensors = 16, bytes = 4 << 20;
+  TemporaryDirectory directory;
+  testing::Json header = testing::Json::object();
+  for (size_t i = 0; i < tensors; ++i)
+    header["t" + std::to_string(i)] = {
+        {"dtype", "U8"}, {"shape", {bytes}}, {"data_offsets", {i * bytes, (i + 1) * bytes}}};
+  std::string front = safetensorsFile(header.dump(), 0);
+  directory.write("big", front);
+  std::filesystem::resize_file(directory.path("big"), front.size() + tensors * bytes);
+  Result<SafetensorsFile> file = SafetensorsFile::open(directory.path("big"));
+  ASSERT_TRUE(file) << messageOf(file);
+  size_t before = residentFileBytes(), peak = 0;
+  unsigned sum = 0;
+  for (const TensorView &view : file->tensors()) {
+    adviseSequential(view);
+    for (size_t at = 0; at < view.bytes; at += 4096)
+      sum += static_cast<unsigned>(view.data[at]);
+    peak = std::max(peak, residentFileBytes());
+    release(view);
+  }
+  EXPECT_EQ(sum, 0u);
+  EXPECT_GE(peak, before + bytes / 2) << "the tensors were read";
+  EXPECT_LE(peak, before + 2 * bytes);
 }
 
 TEST(SafetensorsFile, thatCannotBeMappedIsAnError) {
