@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""How good the example model is, by transformers: held-out perplexity, experts' shares, answers; and whether the training
-code's mathematics is that of transformers.
+"""How good the example model is, by transformers: held-out perplexity, experts' shares, answers.
+
+Also shows whether the training code's mathematics is that of transformers.
 
     evaluate.py [--model model] [--samples 1]
 """

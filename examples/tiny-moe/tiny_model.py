@@ -1,8 +1,8 @@
 """Qwen3-MoE for training on a CPU: the mathematics of transformers' Qwen3MoeForCausalLM with experts as segments.
 
 transformers loops over experts with a one-hot mask; here the token-expert pairs are sorted by expert, and each expert
-multiplies one contiguous segment. Segments are padded with rows of weight 0 to a multiple of SEGMENT, because the matrix
-library generates code for every new shape.
+multiplies one contiguous segment. Segments are padded with rows of weight 0 to a multiple of SEGMENT, because the
+matrix library generates code for every new shape.
 """
 
 import torch
@@ -52,7 +52,8 @@ class Layer(nn.Module):
         batch, tokens, _ = x.shape
         split = lambda w: F.linear(x, w).view(batch, tokens, -1, self.c["head_dim"]).transpose(1, 2)
         turn = lambda t: t * cos.to(t.dtype) + torch.cat(t.chunk(2, -1)[::-1], -1) * sin.to(t.dtype)
-        q, k, v = turn(self.norm(split(self.q), self.q_norm)), turn(self.norm(split(self.k), self.k_norm)), split(self.v)
+        q, k = turn(self.norm(split(self.q), self.q_norm)), turn(self.norm(split(self.k), self.k_norm))
+        v = split(self.v)
         shared = q.reshape(k.shape[0], k.shape[1], -1, self.c["head_dim"])
         scores = (shared @ k.transpose(2, 3)).view(batch, -1, tokens, tokens) * self.c["head_dim"] ** -0.5
         future = torch.ones(tokens, tokens, dtype=torch.bool).triu(1)
@@ -75,7 +76,8 @@ class Layer(nn.Module):
         order = chosen.flatten().argsort(stable=True)
         counts = torch.bincount(chosen.flatten(), minlength=experts)
         padded = (counts + SEGMENT - 1) // SEGMENT * SEGMENT
-        place = torch.arange(len(order)) + (padded.cumsum(0) - padded - counts.cumsum(0) + counts).repeat_interleave(counts)
+        shift = (padded - counts).cumsum(0) - (padded - counts)
+        place = torch.arange(len(order)) + shift.repeat_interleave(counts)
         token = torch.zeros(int(padded.sum()), dtype=torch.long).index_copy(0, place, order // k)
         share = torch.zeros(len(token)).index_copy(0, place, weight.flatten()[order])
         parts = x[token].split(padded.tolist())

@@ -56,7 +56,8 @@ def golden_of(spec, folder):
         assert tokens[0] == int(logits[-1].argmax()), f"{spec.name} {name}: cached and uncached runs disagree"
         numpy.save(folder / f"{name}.ids.npy", numpy.array(ids, dtype="<i4"))
         numpy.save(folder / f"{name}.logits.npy", logits.numpy().astype("<f4"))
-        details[name] = dict(positions=keep, greedy=tokens, greedy_gap=oracle.rounded(token_gaps), bf16_kl=oracle.rounded(bf16_kl))
+        details[name] = dict(positions=keep, greedy=tokens, greedy_gap=oracle.rounded(token_gaps),
+                             bf16_kl=oracle.rounded(bf16_kl))
         router = oracle.router_gaps(model, ids)
         if router is not None:
             details[name]["router_gap"] = oracle.rounded(router[keep])
