@@ -1,5 +1,6 @@
 // qwench-opt: mlir-opt with the qwen dialect and every pass of Qwench.
 #include "compiler/opt/Interpret.h"
+#include "compiler/opt/target_pipelines.h"
 #include "dialects/Qwen.h"
 #include "passes/Pipelines.h"
 
@@ -15,6 +16,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   qwench::registerQwenchPasses();
   qwench::registerInterpretPass();
+  qwench::registerTargetPipelines();
   registry.insert<qwench::qwen::QwenDialect>();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "Qwench optimizer driver\n", registry));
 }

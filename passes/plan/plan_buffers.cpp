@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Pass/Pass.h"
+#include "mlir/Transforms/Passes.h"
 #include "llvm/Support/xxhash.h"
 
 using namespace mlir;
@@ -214,4 +215,5 @@ void qwench::buildPlanPipeline(OpPassManager &passes, const TargetProperties &pr
   passes.addPass(createSplitNormPass(properties));
   passes.addPass(createPlanWeightsPass(properties));
   passes.addPass(createPlanBuffersPass(properties, program));
+  passes.addPass(createCSEPass()); // a buffer is named once in a function
 }

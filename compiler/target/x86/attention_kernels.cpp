@@ -184,24 +184,26 @@ void x86::emitAttention(KernelBuilder &b, Operation *op) {
   // Heads outermost: a thread's share of tiles then has early and late rows alike.
   Value row = arith::RemUIOp::create(b, b.tile, rowTiles);
   t.head = arith::DivUIOp::create(b, b.tile, rowTiles);
-  auto [begin, end] = b.tileRange(row, rows, tileSizes(op)[0]);
-  auto runs = scf::WhileOp::create(b, TypeRange{b.getIndexType()}, ValueRange{begin}, nullptr, nullptr);
-  OpBuilder::InsertionGuard guard(b);
-  Block *before = b.createBlock(&runs.getBefore(), {}, {b.getIndexType()}, {b.getLoc()});
-  scf::ConditionOp::create(b, b.less(before->getArgument(0), end), before->getArguments());
-  Block *after = b.createBlock(&runs.getAfter(), {}, {b.getIndexType()}, {b.getLoc()});
-  Value first = after->getArgument(0), last = endOfRun(b, first, end);
-  t.cache = cacheHead(b, attention.getCache().getType(), b.item(StepField::Slots, first), t.head);
-  t.begin(b, first, last);
-  Value firstKey = b.index(0);
-  if (attention.getWindow())
-    firstKey = b.max(b.index(0), b.sub(b.item(StepField::Positions, first), b.index(*attention.getWindow() - 1)));
-  Value lastKey = b.item(StepField::Positions, b.sub(last, b.index(1)));
-  b.loop(b.div(firstKey, kKeyBlock), b.add(b.div(lastKey, kKeyBlock), 1), 1, [&](Value block) {
-    t.scoreBlock(b, block);
-    t.softmaxBlock(b, block);
-    t.valueBlock(b, block);
-  });
-  t.finish(b);
-  scf::YieldOp::create(b, last);
+  std::pair<Value, Value> range = b.tileRange(row, rows, tileSizes(op)[0]);
+  Value begin = range.first, end = range.second;
+  auto run = [&](Value first) {
+    Value last = endOfRun(b, first, end);
+    t.cache = cacheHead(b, attention.getCache().getType(), b.item(StepField::Slots, first), t.head);
+    t.begin(b, first, last);
+    Value firstKey = b.index(0);
+    if (attention.getWindow())
+      firstKey = b.max(b.index(0), b.sub(b.item(StepField::Positions, first), b.index(*attention.getWindow() - 1)));
+    Value lastKey = b.item(StepField::Positions, b.sub(last, b.index(1)));
+    b.loop(b.div(firstKey, kKeyBlock), b.add(b.div(lastKey, kKeyBlock), 1), 1, [&](Value block) {
+      t.scoreBlock(b, block);
+      t.softmaxBlock(b, block);
+      t.valueBlock(b, block);
+    });
+    t.finish(b);
+    return last;
+  };
+  scf::WhileOp::create(
+      b, TypeRange{b.getIndexType()}, ValueRange{begin},
+      [&](OpBuilder &, Location, ValueRange row) { scf::ConditionOp::create(b, b.less(row[0], end), row); },
+      [&](OpBuilder &, Location, ValueRange row) { scf::YieldOp::create(b, run(row[0])); });
 }

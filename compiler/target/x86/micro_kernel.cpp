@@ -82,7 +82,7 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
   auto type = b.getFunctionType({p.a.getType(), p.rowOffsets.getType(), i, p.b.getType(), i, i, i, i, p.c.getType(), i, i}, {});
   auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();
-  function->setAttr("no_inline", b.getUnitAttr());
+  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
   Block *body = function.addEntryBlock();
   b.setInsertionPointToStart(body);
   auto argument = [&](unsigned n) { return body->getArgument(n); };

@@ -64,10 +64,14 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     for (StringRef entry : {"prefill", "decode"})
       if (auto function = getOperation().lookupSymbol<func::FuncOp>(entry))
         emitEntry(function);
+    auto internal = LLVM::LinkageAttr::get(&getContext(), LLVM::Linkage::Internal);
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isDeclaration())
-        function.setPrivate();
+        function->setAttr("llvm.linkage", internal);
     emitProgram();
+    for (NamedAttribute attribute : llvm::to_vector(getOperation()->getAttrs()))
+      if (attribute.getName().getValue().starts_with("qwen."))
+        getOperation()->removeAttr(attribute.getName());
   }
 
   void lowerFields() {
@@ -111,9 +115,10 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
   void emitEntry(func::FuncOp inner) {
     ImplicitLocOpBuilder b(inner.getLoc(), inner);
     auto pointer = LLVM::LLVMPointerType::get(&getContext());
-    auto outer = func::FuncOp::create(b, ("qwench_" + inner.getSymName()).str(),
-                                      b.getFunctionType({pointer, b.getI64Type(), b.getI64Type()}, {}));
-    Block *body = outer.addEntryBlock();
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
+                                            {pointer, b.getI64Type(), b.getI64Type()});
+    auto outer = LLVM::LLVMFuncOp::create(b, ("qwench_" + inner.getSymName()).str(), type);
+    Block *body = outer.addEntryBlock(b);
     b.setInsertionPointToStart(body);
     Value step = body->getArgument(0), thread = body->getArgument(1), threads = body->getArgument(2);
     auto plan = getOperation()->getAttrOfType<PlanAttr>("qwen.plan");
@@ -127,7 +132,7 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     Value zero = arith::ConstantIndexOp::create(b, 0);
     auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getIndexType(), v); };
     func::CallOp::create(b, inner, ValueRange{step, zero, zero, team, scratchMemory, toIndex(thread), toIndex(threads)});
-    func::ReturnOp::create(b);
+    LLVM::ReturnOp::create(b, ValueRange());
   }
 
   void emitProgram();

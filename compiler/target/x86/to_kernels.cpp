@@ -21,18 +21,18 @@ public:
 
   LogicalResult run() {
     SmallVector<func::FuncOp> planned(module.getOps<func::FuncOp>());
-    for (func::FuncOp function : planned)
-      if (failed(convert(function)))
+    for (func::FuncOp function : planned) {
+      std::string name = function.getSymName().str();
+      function.setSymName(name + ".planned"); // makes way for the function that takes its place
+      if (failed(convert(function, name)))
         return failure();
+    }
     for (func::FuncOp function : planned)
       function.erase();
     for (auto op : llvm::make_early_inc_range(module.getOps<WeightOp>()))
       op.erase();
     for (auto op : llvm::make_early_inc_range(module.getOps<RotaryOp>()))
       op.erase();
-    for (auto function : module.getOps<func::FuncOp>())
-      if (StringRef name = function.getSymName(); name.consume_back(".planned"))
-        function.setSymName(name);
     return success();
   }
 
@@ -52,22 +52,22 @@ private:
     return {function, b};
   }
 
-  LogicalResult convert(func::FuncOp planned) {
-    auto [function, b] = begin(planned.getLoc(), (planned.getSymName() + ".planned").str(), {});
+  LogicalResult convert(func::FuncOp planned, StringRef name) {
+    auto [function, b] = begin(planned.getLoc(), name, {});
     int64_t number = 0;
     for (Operation &op : planned.getBody().front()) {
       if (isa<ParamOp, BufferOp, BatchSizeOp, arith::ConstantOp, arith::MulIOp, func::ReturnOp>(op))
         continue;
       if (auto layers = dyn_cast<LayersOp>(op)) {
-        emitLayers(b, layers);
+        emitLayers(b, layers, name);
         continue;
       }
       const TileProgram *program = findTileProgram(&op);
       if (!program)
         return op.emitOpError("expected an op that this target has a tile program for");
-      std::string name = (planned.getSymName() + "." + Twine(number++) + "." + op.getName().stripDialect()).str();
-      emitKernel(&op, *program, name);
-      LaunchOp::create(b, name, program->tiles(b, &op), ValueRange{b.batch, b.layer, b.instance});
+      std::string kernel = (name + "." + Twine(number++) + "." + op.getName().stripDialect()).str();
+      emitKernel(&op, *program, kernel);
+      LaunchOp::create(b, kernel, program->tiles(b, &op), ValueRange{b.batch, b.layer, b.instance});
     }
     func::ReturnOp::create(b);
     return success();
@@ -84,7 +84,7 @@ private:
   }
 
   /// One loop over the layers; which function and which instance is read from tables.
-  void emitLayers(KernelBuilder &b, LayersOp layers) {
+  void emitLayers(KernelBuilder &b, LayersOp layers, StringRef entry) {
     SmallVector<StringRef> kinds;
     SmallVector<int64_t> kind, instance, seen;
     for (auto callee : layers.getCallees().getAsRange<FlatSymbolRefAttr>()) {
@@ -98,12 +98,11 @@ private:
       instance.push_back(seen[k]++);
     }
     auto call = [&](StringRef callee, Value layer, Value which) {
-      func::CallOp::create(b, (callee + ".planned").str(), TypeRange{}, ValueRange{b.batch, layer, which});
+      func::CallOp::create(b, callee, TypeRange{}, ValueRange{b.batch, layer, which});
     };
     int64_t count = kind.size();
     if (kinds.size() == 1)
       return b.loop(count, 1, [&](Value layer) { call(kinds[0], layer, layer); });
-    StringRef entry = layers->getParentOfType<func::FuncOp>().getSymName();
     Value kindTable = table(b, ("layer_kinds." + entry).str(), kind);
     Value instanceTable = table(b, ("layer_instances." + entry).str(), instance);
     b.loop(count, 1, [&](Value layer) {
