@@ -149,7 +149,7 @@ void readMixture(ObjectReader &reader, ModelConfig &config) {
                 std::to_string(config.experts * config.sparseLayerCount()));
 }
 
-/// The window of layer i by the rules of the architecture, if there is one at all.
+/// Whether layer i slides by the rules of its architecture, given that the model has a window.
 bool slidesByDefault(const ModelConfig &config, size_t i, int64_t maxWindowLayers) {
   return config.architecture == Architecture::Moe || static_cast<int64_t>(i) >= maxWindowLayers;
 }
