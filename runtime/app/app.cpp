@@ -1,5 +1,6 @@
 #include "runtime/app/app.h"
 
+#include <map>
 #include <sys/random.h>
 
 namespace qwench::app {
@@ -27,6 +28,14 @@ void addCommonOptions(CLI::App &app, CommonOptions &options) {
   app.add_option("--context", options.context,
                  "tokens that the context holds [default: as many as needed or possible]")
       ->type_name("N");
+  const std::map<std::string, WeightsMode> modes = {
+      {"auto", WeightsMode::Automatic}, {"copy", WeightsMode::Copy}, {"map", WeightsMode::Map}};
+  app.add_option(
+         "--weights", options.weights,
+         "copy: read the weights into memory, faster per token; map: start at once, share them with other "
+         "processes; auto: copy if half of the free memory holds them")
+      ->transform(CLI::Transformer(modes).description(""))
+      ->type_name("auto|copy|map");
   addBundleOption(app, options.bundle);
 }
 
@@ -77,7 +86,8 @@ Result<Engine> openEngine(const CommonOptions &options, int64_t needed, int sequ
   if (context == 0 && needed > 0)
     context = std::min(needed, qwench_program.max_context);
   std::unique_ptr<Session> session;
-  if (Outcome outcome = Session::open(qwench_program, *model, {options.threads, context, sequences}, session);
+  if (Outcome outcome = Session::open(qwench_program, *model,
+                                      {options.threads, context, sequences, options.weights}, session);
       !outcome)
     return userError(outcome.message);
   return Engine{model.take(), std::move(session)};

@@ -20,6 +20,7 @@ struct CommonOptions {
   int threads = 0;
   int64_t context = 0;
   std::string bundle;
+  WeightsMode weights = WeightsMode::Automatic;
 };
 void addBundleOption(CLI::App &app, std::string &bundle);
 void addCommonOptions(CLI::App &app, CommonOptions &options);

@@ -63,7 +63,7 @@ Outcome Session::open(const QwenchProgram &program, const ModelFile &model, cons
   std::unique_ptr<Session> result(new Session(program));
   if (Outcome outcome = result->prepare(options); !outcome)
     return outcome;
-  Result<Weights> weights = Weights::load(program, model, *result->team);
+  Result<Weights> weights = Weights::load(program, model, *result->team, options.weights);
   if (!weights)
     return {QWENCH_ERROR_SYSTEM, weights.error().message};
   result->weights = weights.take();

@@ -22,6 +22,7 @@ struct SessionOptions {
   int threads = 0;     // 0: defaultThreads()
   int64_t context = 0; // positions per sequence; 0: the program's max_context
   int sequences = 1;
+  WeightsMode weights = WeightsMode::Automatic;
 };
 
 class Session {

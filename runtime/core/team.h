@@ -35,7 +35,7 @@ public:
   void barrier();
 
 private:
-  QwenchTeam(int threads, int spins);
+  QwenchTeam(int threads, uint64_t maxSpin);
   static void *workerMain(void *argument);
   void work(int thread);
 
@@ -44,7 +44,9 @@ private:
     std::atomic<uint32_t> value{0};
     std::atomic<uint32_t> sleepers{0};
     void advance();
-    void waitPast(uint32_t seen, int spins);
+    void waitPast(uint32_t seen, uint64_t maxSpin);
+    bool spinPast(uint32_t seen, uint64_t spinCycles);
+    void sleepPast(uint32_t seen);
   };
 
   struct Worker {
@@ -54,9 +56,9 @@ private:
   };
 
   const int size;
-  const int spins; // pauses before sleeping
-  Event start;     // advanced once per run
-  Event met;       // advanced once per barrier
+  const uint64_t maxSpin; // cycles before sleeping
+  Event start;            // advanced once per run
+  Event met;              // advanced once per barrier
   alignas(64) std::atomic<int> waiting{0};
   alignas(64) Function function = nullptr;
   void *context = nullptr;

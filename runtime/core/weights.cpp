@@ -48,33 +48,32 @@ Status readBlocks(const File &file, uint64_t offset, uint8_t *memory, uint64_t b
 
 } // namespace
 
-Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &model, QwenchTeam &team) {
+Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &model, QwenchTeam &team,
+                              WeightsMode mode) {
   Weights result;
   auto bytes = static_cast<uint64_t>(program.weight_bytes);
   auto [file, offset] = model.weights();
-  if (file && bytes > availableMemory() / 2) {
-    Result<Mapping> mapping = Mapping::ofFile(*file, offset, bytes);
-    if (!mapping)
-      return mapping.takeError();
-    result.memory = mapping.take();
-    result.origin = "mapped";
-    madvise(result.memory.data(), bytes, MADV_HUGEPAGE);
-    madvise(result.memory.data(), bytes, MADV_WILLNEED);
-    return result;
-  }
-  Result<Mapping> mapping = Mapping::anonymous(bytes, /*hugePages=*/true);
+  const bool map =
+      mode == WeightsMode::Map || (mode == WeightsMode::Automatic && bytes > availableMemory() / 2);
+  Result<Mapping> mapping =
+      file && map ? Mapping::ofFile(*file, offset, bytes) : Mapping::anonymous(bytes, /*hugePages=*/true);
   if (!mapping)
     return mapping.takeError();
   result.memory = mapping.take();
+  uint8_t *data = result.memory.data();
   if (!file) {
     result.origin = "generated";
-    fillRandom(*model.metadata().randomWeights, result.memory.data(), team);
-    return result;
+    fillRandom(*model.metadata().randomWeights, data, team);
+  } else if (map) {
+    result.origin = "mapped";
+    madvise(data, bytes, MADV_HUGEPAGE);
+    madvise(data, bytes, MADV_WILLNEED); // read ahead without waiting: the first step begins at once
+  } else {
+    result.origin = "copied";
+    if (Status status = readBlocks(*file, offset, data, bytes, team); !status)
+      return status.takeError();
+    mprotect(data, bytes, PROT_READ);
   }
-  result.origin = "copied";
-  if (Status status = readBlocks(*file, offset, result.memory.data(), bytes, team); !status)
-    return status.takeError();
-  mprotect(result.memory.data(), bytes, PROT_READ);
   return result;
 }
 

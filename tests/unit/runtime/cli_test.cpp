@@ -107,6 +107,13 @@ TEST_F(CliTest, GenerateContinuesTokenIds) {
             run.out);
 }
 
+TEST_F(CliTest, WeightsCanBeCopiedOrMapped) {
+  for (const char *mode : {"auto", "copy", "map"})
+    EXPECT_EQ(shell(std::string("MODEL generate --tokens 1 -n 9 --ids --ignore-eos --weights ") + mode).out,
+              joined(greedy({1}, 9)) + "\n");
+  expectError("MODEL generate --tokens 1 --ids --weights steal", "--weights");
+}
+
 TEST_F(CliTest, GenerateRunsABatchOfPrompts) {
   Ran run = shell(
       "MODEL generate --tokens 1,2,3 --tokens 4 --tokens 5,6 --tokens 7 -n 9 --greedy --ids --ignore-eos");

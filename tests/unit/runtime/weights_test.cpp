@@ -70,15 +70,18 @@ TEST(RandomWeights, NeighboursAndTensorsAreNotCorrelated) {
   EXPECT_NEAR(product / 20000 / 4, 0, 0.04);
 }
 
-TEST(Weights, OfAFileAreCopiedWhole) {
+TEST(Weights, OfAFileAreWholeCopiedAndMapped) {
   fake::TemporaryFile file(fake::modelBytes());
   auto model = ModelFile::open(qwench_program, file.path());
   ASSERT_TRUE(model) << model.error().message;
   auto team = QwenchTeam::create(3).take();
-  auto weights = Weights::load(qwench_program, *model, *team);
-  ASSERT_TRUE(weights) << weights.error().message;
-  EXPECT_EQ(memcmp(weights->data(), fake::weights().data(), fake::kWeightBytes), 0);
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(weights->data()) % 64, 0u);
+  for (auto [mode, how] : {std::pair(WeightsMode::Copy, "copied"), {WeightsMode::Map, "mapped"}}) {
+    auto weights = Weights::load(qwench_program, *model, *team, mode);
+    ASSERT_TRUE(weights) << weights.error().message;
+    EXPECT_STREQ(weights->how(), how);
+    EXPECT_EQ(memcmp(weights->data(), fake::weights().data(), fake::kWeightBytes), 0);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(weights->data()) % 64, 0u);
+  }
 }
 
 } // namespace
