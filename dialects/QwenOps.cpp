@@ -172,7 +172,7 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!kernel)
     return emitOpError() << "expected " << getKernel() << " to name a function";
   if (kernel.getNumArguments() != getArgs().size() + 2)
-    return emitOpError() << "expected " << kernel.getNumArguments() - 2 << " args, found " << getArgs().size();
+    return emitOpError() << "expected a kernel of " << getArgs().size() + 2 << " arguments, found " << kernel.getNumArguments();
   return success();
 }
 

@@ -13,13 +13,22 @@ using namespace mlir;
 namespace qwench {
 namespace {
 
+struct Fusion {
+  llvm::StringLiteral name;
+  std::unique_ptr<Pass> (*create)();
+};
+
 // The order matters: several maps become one before norm and residual are folded into it.
-constexpr llvm::StringLiteral names[] = {"fuse-qkv",          "fuse-rope-cache", "fuse-swiglu", "fuse-router",
-                                         "fuse-grouped-swiglu", "fuse-combine",  "fuse-norm",   "fuse-residual"};
-constexpr std::unique_ptr<Pass> (*constructors[])() = {createFuseQkv,           createFuseRopeCache, createFuseSwiglu,
-                                                       createFuseRouter,        createFuseGroupedSwiglu, createFuseCombine,
-                                                       createFuseNorm,          createFuseResidual};
-static_assert(std::size(names) == std::size(constructors));
+constexpr Fusion fusions[] = {
+    {"fuse-qkv", createFuseQkv},
+    {"fuse-rope-cache", createFuseRopeCache},
+    {"fuse-swiglu", createFuseSwiglu},
+    {"fuse-router", createFuseRouter},
+    {"fuse-grouped-swiglu", createFuseGroupedSwiglu},
+    {"fuse-combine", createFuseCombine},
+    {"fuse-norm", createFuseNorm},
+    {"fuse-residual", createFuseResidual},
+};
 
 struct FusePipelineOptions : PassPipelineOptions<FusePipelineOptions> {
   ListOption<std::string> disable{*this, "disable", llvm::cl::desc("fusions that do not run")};
@@ -30,25 +39,34 @@ LogicalResult addFusePipeline(OpPassManager &passes, StringRef text,
   FusePipelineOptions options;
   if (failed(options.parseFromString(text)))
     return error("expected disable=NAME,..., found " + text);
-  Status built = buildFusePipeline(passes, std::vector<std::string>(options.disable.begin(), options.disable.end()));
+  Status built =
+      buildFusePipeline(passes, std::vector<std::string>(options.disable.begin(), options.disable.end()));
   return built ? success() : error(built.error().message);
 }
 
 } // namespace
 
-llvm::ArrayRef<llvm::StringLiteral> fusionNames() { return names; }
+llvm::ArrayRef<llvm::StringLiteral> fusionNames() {
+  static const std::vector<llvm::StringLiteral> names = [] {
+    std::vector<llvm::StringLiteral> result;
+    for (const Fusion &fusion : fusions)
+      result.push_back(fusion.name);
+    return result;
+  }();
+  return names;
+}
 
 Status buildFusePipeline(OpPassManager &passes, llvm::ArrayRef<std::string> disabled) {
   for (const std::string &name : disabled)
-    if (!llvm::is_contained(names, name))
+    if (!llvm::is_contained(fusionNames(), name))
       return userError("expected a fusion of " + llvm::join(fusionNames(), ", ") + ", found " + name);
   passes.addPass(createCheckModel());
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   passes.addPass(createDecomposeExperts());
-  for (auto [name, create] : llvm::zip(names, constructors))
-    if (!llvm::is_contained(disabled, name))
-      passes.addPass(create());
+  for (const Fusion &fusion : fusions)
+    if (!llvm::is_contained(disabled, fusion.name))
+      passes.addPass(fusion.create());
   passes.addPass(createCSEPass());
   passes.addPass(createPruneWeights());
   passes.addPass(createCheckFused());
@@ -57,8 +75,9 @@ Status buildFusePipeline(OpPassManager &passes, llvm::ArrayRef<std::string> disa
 
 void registerQwenchPasses() {
   registerQwenPasses();
-  registerPassPipeline("qwen-fuse", "model stage to fused stage", addFusePipeline,
-                       [](function_ref<void(const detail::PassOptions &)> handler) { handler(FusePipelineOptions()); });
+  registerPassPipeline(
+      "qwen-fuse", "model stage to fused stage", addFusePipeline,
+      [](function_ref<void(const detail::PassOptions &)> handler) { handler(FusePipelineOptions()); });
 }
 
 } // namespace qwench

@@ -14,8 +14,8 @@ namespace qwench {
 /// Names of the fusions in the order they run: the flags of their passes, and what `--disable-fusion` takes.
 llvm::ArrayRef<llvm::StringLiteral> fusionNames();
 
-/// Model stage to fused stage, with the checks of both. `passes` must be anchored on builtin.module. Fails if `disabled`
-/// holds a name that fusionNames() does not.
+/// Model stage to fused stage, with the checks of both. `passes` must be anchored on builtin.module. Fails if
+/// `disabled` holds a name that fusionNames() does not.
 Status buildFusePipeline(mlir::OpPassManager &passes, llvm::ArrayRef<std::string> disabled);
 
 /// Registers every pass, and the pipelines: `--qwen-fuse="disable=NAME,..."`.

@@ -1,7 +1,7 @@
 // qwen-interpret: prints the logits that the reference evaluator computes for a module.
 //
-// Does: runs `@forward` of a model- or fused-stage module over the tokens of one sequence, with pseudo-random weights of
-//   the seed, and prints a line of logits for each token to stdout. The module stays as it is.
+// Does: runs `@forward` of a model- or fused-stage module over the tokens of one sequence, with pseudo-random
+//   weights of the seed, and prints a line of logits for each token to stdout. The module stays as it is.
 // Assumes: the module verifies.
 // Guarantees: the same numbers for the same model, fused or not, up to rounding.
 //
@@ -41,12 +41,16 @@ struct Interpret : PassWrapper<Interpret, OperationPass<ModuleOp>> {
   Interpret(const Interpret &other) : PassWrapper(other) {}
 
   StringRef getArgument() const override { return "qwen-interpret"; }
-  StringRef getDescription() const override { return "prints the logits that the reference evaluator computes"; }
+  StringRef getDescription() const override {
+    return "prints the logits that the reference evaluator computes";
+  }
 
   ListOption<int32_t> tokens{*this, "tokens", llvm::cl::desc("token ids of the sequence")};
   Option<uint64_t> seed{*this, "seed", llvm::cl::desc("of the pseudo-random weights"), llvm::cl::init(1)};
-  Option<uint64_t> chunk{*this, "chunk", llvm::cl::desc("most tokens of a step; 0: all in one"), llvm::cl::init(0)};
-  Option<uint64_t> columns{*this, "columns", llvm::cl::desc("logits printed of each row; 0: all"), llvm::cl::init(0)};
+  Option<uint64_t> chunk{*this, "chunk", llvm::cl::desc("most tokens of a step; 0: all in one"),
+                         llvm::cl::init(0)};
+  Option<uint64_t> columns{*this, "columns", llvm::cl::desc("logits printed of each row; 0: all"),
+                           llvm::cl::init(0)};
 
   void runOnOperation() override {
     SmallVector<int32_t> sequence(tokens.begin(), tokens.end());

@@ -14,11 +14,12 @@ float roundTo(Type type, float value) {
 
 Status Cache::write(int64_t layer, int64_t slot, int64_t position, const float *key, const float *value) {
   if (layer < 0 || layer >= cacheType.getLayers())
-    return userError("expected a layer below " + std::to_string(cacheType.getLayers()) + ", found " + std::to_string(layer));
+    return userError("expected a layer below " + std::to_string(cacheType.getLayers()) + ", found " +
+                     std::to_string(layer));
   int64_t known = length(layer, slot);
   if (position < 0 || position > known)
-    return userError("expected position " + std::to_string(known) + " next in slot " + std::to_string(slot) + ", found " +
-                     std::to_string(position));
+    return userError("expected position " + std::to_string(known) + " next in slot " + std::to_string(slot) +
+                     ", found " + std::to_string(position));
   Sequence &sequence = sequences[{layer, slot}];
   if (position == known) {
     sequence.keys.resize((known + 1) * width());

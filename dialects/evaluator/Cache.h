@@ -17,8 +17,8 @@ class Cache {
 public:
   explicit Cache(qwen::CacheType type) : cacheType(type) {}
 
-  /// Stores key and value [heads * dim] in the cache's element type. Fails if an earlier position is missing or the layer
-  /// does not exist. A position may be written again.
+  /// Stores key and value [heads * dim] in the cache's element type. Fails if an earlier position is missing
+  /// or the layer does not exist. A position may be written again.
   Status write(int64_t layer, int64_t slot, int64_t position, const float *key, const float *value);
 
   /// Positions known of a slot in a layer.

@@ -23,32 +23,19 @@ template <typename Op> Entry entry() {
 /// Every op there is an evaluation of.
 const Entry *findEntry(StringRef name) {
   static const Entry table[] = {
-      entry<arith::ConstantOp>(),
-      entry<tensor::ExtractSliceOp>(),
-      entry<ParamOp>(),
-      entry<LayersOp>(),
-      entry<BatchSizeOp>(),
-      entry<EmbeddingOp>(),
-      entry<RopeTableOp>(),
-      entry<RmsNormOp>(),
-      entry<LinearOp>(),
-      entry<SplitHeadsOp>(),
-      entry<MergeHeadsOp>(),
-      entry<RopeOp>(),
-      entry<CacheWriteOp>(),
-      entry<AttentionOp>(),
-      entry<SwigluOp>(),
-      entry<AddOp>(),
-      entry<RouterOp>(),
-      entry<ExpertsOp>(),
-      entry<OutputRowsOp>(),
-      entry<FusedLinearOp>(),
-      entry<QkNormRopeCacheOp>(),
-      entry<FusedRouterOp>(),
-      entry<DispatchOp>(),
-      entry<GroupedLinearOp>(),
-      entry<CombineOp>(),
-      entry<GroupedLinearCombineOp>(),
+      entry<arith::ConstantOp>(), entry<tensor::ExtractSliceOp>(),
+      entry<ParamOp>(),           entry<LayersOp>(),
+      entry<BatchSizeOp>(),       entry<EmbeddingOp>(),
+      entry<RopeTableOp>(),       entry<RmsNormOp>(),
+      entry<LinearOp>(),          entry<SplitHeadsOp>(),
+      entry<MergeHeadsOp>(),      entry<RopeOp>(),
+      entry<CacheWriteOp>(),      entry<AttentionOp>(),
+      entry<SwigluOp>(),          entry<AddOp>(),
+      entry<RouterOp>(),          entry<ExpertsOp>(),
+      entry<OutputRowsOp>(),      entry<FusedLinearOp>(),
+      entry<QkNormRopeCacheOp>(), entry<FusedRouterOp>(),
+      entry<DispatchOp>(),        entry<GroupedLinearOp>(),
+      entry<CombineOp>(),         entry<GroupedLinearCombineOp>(),
   };
   const Entry *found = llvm::find_if(table, [&](const Entry &candidate) { return candidate.name == name; });
   return found == std::end(table) ? nullptr : found;
@@ -77,14 +64,16 @@ Status checkOperands(Operation *op, CacheType cache) {
     if (isa<BaseMemRefType>(operand.get().getType()))
       return userError(name + ": expected tensors, found " + text(operand.get().getType()));
     if (isa<CacheType>(operand.get().getType()) && operand.get().getType() != cache)
-      return userError(name + ": expected the cache " + text(cache) + ", found " + text(operand.get().getType()));
+      return userError(name + ": expected the cache " + text(cache) + ", found " +
+                       text(operand.get().getType()));
     auto type = dyn_cast<RankedTensorType>(operand.get().getType());
     if (!type || isa<LayersOp, func::ReturnOp>(op))
       continue;
     bool integers = type.getElementType().isSignlessInteger(32);
     if (type.getRank() < 1 || llvm::any_of(type.getShape().drop_front(), ShapedType::isDynamic) ||
         (readsIntegers(op, operand.getOperandNumber()) ? !integers : !isa<FloatType>(type.getElementType())))
-      return userError(name + ": expected " + (readsIntegers(op, operand.getOperandNumber()) ? "i32" : "float") +
+      return userError(name + ": expected " +
+                       (readsIntegers(op, operand.getOperandNumber()) ? "i32" : "float") +
                        " tensors with static extents but the first, found " + text(type));
   }
   return ok();
@@ -94,11 +83,12 @@ Status checkBatch(const BatchRows &batch) {
   size_t rows = batch.tokens.size();
   if (batch.positions.size() != rows || batch.slots.size() != rows || batch.contextLengths.size() != rows)
     return userError("expected " + std::to_string(rows) + " positions, slots and context lengths, found " +
-                     std::to_string(batch.positions.size()) + ", " + std::to_string(batch.slots.size()) + " and " +
-                     std::to_string(batch.contextLengths.size()));
+                     std::to_string(batch.positions.size()) + ", " + std::to_string(batch.slots.size()) +
+                     " and " + std::to_string(batch.contextLengths.size()));
   for (int32_t row : batch.outputRows)
     if (row < 0 || row >= batch.rows())
-      return userError("expected output rows below " + std::to_string(rows) + ", found " + std::to_string(row));
+      return userError("expected output rows below " + std::to_string(rows) + ", found " +
+                       std::to_string(row));
   return ok();
 }
 
@@ -118,13 +108,14 @@ bool fits(Type type, const RuntimeValue &value) {
   return std::holds_alternative<int64_t>(value) ? isa<IndexType>(type) : isa<BatchType, CacheType>(type);
 }
 
-Result<std::vector<RuntimeValue>> callFunction(State &state, StringRef name, std::vector<RuntimeValue> arguments) {
+Result<std::vector<RuntimeValue>> callFunction(State &state, StringRef name,
+                                               std::vector<RuntimeValue> arguments) {
   auto function = state.module.lookupSymbol<func::FuncOp>(name);
   if (!function || !function.getBody().hasOneBlock())
     return userError("expected a function @" + name.str() + " of one block");
   if (function.getNumArguments() != arguments.size())
-    return userError("expected " + std::to_string(function.getNumArguments()) + " arguments of @" + name.str() + ", found " +
-                     std::to_string(arguments.size()));
+    return userError("expected " + std::to_string(function.getNumArguments()) + " arguments of @" +
+                     name.str() + ", found " + std::to_string(arguments.size()));
   Frame frame(state);
   for (auto [parameter, argument] : llvm::zip(function.getArguments(), arguments))
     if (Status set = frame.set(parameter, argument); !set)
@@ -140,7 +131,8 @@ Result<std::vector<RuntimeValue>> callFunction(State &state, StringRef name, std
     }
     const Entry *found = findEntry(op.getName().getStringRef());
     if (!found)
-      return userError("expected an op of the model or fused stage, found " + op.getName().getStringRef().str());
+      return userError("expected an op of the model or fused stage, found " +
+                       op.getName().getStringRef().str());
     if (Status evaluated = found->evaluate(&op, frame); !evaluated)
       return evaluated.takeError();
   }
@@ -151,7 +143,8 @@ Result<std::vector<RuntimeValue>> callFunction(State &state, StringRef name, std
 
 Status Frame::set(Value value, RuntimeValue result) {
   if (!fits(value.getType(), result)) {
-    std::string where = value.getDefiningOp() ? value.getDefiningOp()->getName().getStringRef().str() : "argument";
+    std::string where =
+        value.getDefiningOp() ? value.getDefiningOp()->getName().getStringRef().str() : "argument";
     return userError(where + ": expected a value of type " + text(value.getType()) + ", found another shape");
   }
   values[value] = std::move(result);
@@ -180,7 +173,8 @@ Result<std::vector<RuntimeValue>> Evaluator::call(StringRef function, std::vecto
         cache.emplace(cacheType);
   Cache none(CacheType::get(module.getContext(), 1, 1, 2, Float32Type::get(module.getContext())));
   State state{module, batch, cache ? *cache : none,
-              [this](WeightOp weight, int64_t instance) { return weightInstance(weight, instance); }, nullptr};
+              [this](WeightOp weight, int64_t instance) { return weightInstance(weight, instance); },
+              nullptr};
   state.call = [&state](StringRef callee, std::vector<RuntimeValue> operands) {
     return callFunction(state, callee, std::move(operands));
   };
@@ -191,7 +185,8 @@ Result<std::vector<float>> Evaluator::forward(const BatchRows &batch) {
   Result<std::vector<RuntimeValue>> results = call("forward", {std::monostate(), std::monostate()}, batch);
   if (!results)
     return results.takeError();
-  auto logits = results->size() == 1 ? std::get_if<std::shared_ptr<const Tensor>>(&results->front()) : nullptr;
+  auto logits =
+      results->size() == 1 ? std::get_if<std::shared_ptr<const Tensor>>(&results->front()) : nullptr;
   if (!logits)
     return userError("expected @forward to return logits");
   return (*logits)->data;

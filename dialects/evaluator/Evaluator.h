@@ -14,8 +14,8 @@ public:
   /// `module` must verify; it and `weights` must outlive the evaluator.
   Evaluator(mlir::ModuleOp module, WeightProvider &weights);
 
-  /// One step: logits [outputs, V] of `@forward(batch, cache)`. The cache lives across calls. Fails for rows that are no
-  /// step (expected and found say why), for ops of later stages, and if a weight cannot be had.
+  /// One step: logits [outputs, V] of `@forward(batch, cache)`. The cache lives across calls. Fails for rows
+  /// that are no step (expected and found say why), for ops of later stages, and if a weight cannot be had.
   Result<std::vector<float>> forward(const BatchRows &batch);
 
   /// Calls any function of the module. Arguments for `!qwen.batch` and `!qwen.cache` are std::monostate.

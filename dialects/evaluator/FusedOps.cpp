@@ -31,8 +31,8 @@ Status checkSegments(Operation *op, const Integers &offsets, const Integers &pai
                      std::to_string(pairs.count()));
   for (int32_t pair : pairs.data)
     if (pair < 0 || pair >= pairLimit)
-      return userError(op->getName().getStringRef().str() + ": expected pairs below " + std::to_string(pairLimit) +
-                       ", found " + std::to_string(pair));
+      return userError(op->getName().getStringRef().str() + ": expected pairs below " +
+                       std::to_string(pairLimit) + ", found " + std::to_string(pair));
   return ok();
 }
 
@@ -50,7 +50,8 @@ Status evaluate(FusedLinearOp op, Frame &frame) {
 
 Status evaluate(QkNormRopeCacheOp op, Frame &frame) {
   const Tensor &qkv = frame.tensor(op.getQkv()), &table = frame.tensor(op.getTable());
-  int64_t rows = qkv.rows(), dim = op.getCache().getType().getDim(), keyHeads = op.getCache().getType().getHeads();
+  int64_t rows = qkv.rows(), dim = op.getCache().getType().getDim(),
+          keyHeads = op.getCache().getType().getHeads();
   int64_t queryHeads = qkv.columns() / dim - 2 * keyHeads;
   if (Status same = expectCount(op, "rows of the table", rows, table.rows()); !same)
     return same;
@@ -62,7 +63,8 @@ Status evaluate(QkNormRopeCacheOp op, Frame &frame) {
   double eps = op.getEps().convertToFloat();
   Tensor query = rope(rmsNorm(heads(0, queryHeads), frame.tensor(op.getQNorm()), eps), table);
   Tensor key = rope(rmsNorm(heads(queryHeads, keyHeads), frame.tensor(op.getKNorm()), eps), table);
-  Status written = writeCache(op, frame, frame.index(op.getLayer()), key, heads(queryHeads + keyHeads, keyHeads));
+  Status written =
+      writeCache(op, frame, frame.index(op.getLayer()), key, heads(queryHeads + keyHeads, keyHeads));
   return written ? frame.set(op.getResults().front(), std::move(query)) : std::move(written);
 }
 
@@ -80,7 +82,8 @@ Status evaluate(DispatchOp op, Frame &frame) {
     return userError("qwen.dispatch: expected a static number of experts");
   for (int32_t expert : experts.data)
     if (expert < 0 || expert >= count)
-      return userError("qwen.dispatch: expected experts below " + std::to_string(count) + ", found " + std::to_string(expert));
+      return userError("qwen.dispatch: expected experts below " + std::to_string(count) + ", found " +
+                       std::to_string(expert));
   auto [offsets, pairs] = dispatch(experts, count);
   Status first = frame.set(op.getResults()[0], std::move(offsets));
   return first ? frame.set(op.getResults()[1], std::move(pairs)) : std::move(first);
@@ -90,17 +93,19 @@ Status evaluate(GroupedLinearOp op, Frame &frame) {
   const Tensor &x = frame.tensor(op.getInput());
   const Integers &offsets = frame.integers(op.getOffsets()), &pairs = frame.integers(op.getPairs());
   int64_t topK = op.getTopK();
-  if (Status rows = expectCount(op, "pairs", op.getGather() ? x.rows() * topK : x.rows(), pairs.count()); !rows)
+  if (Status rows = expectCount(op, "pairs", op.getGather() ? x.rows() * topK : x.rows(), pairs.count());
+      !rows)
     return rows;
   if (Status segments = checkSegments(op, offsets, pairs, pairs.count()); !segments)
     return segments;
   Tensor y = groupedLinear(x, frame.tensor(op.getWeight()), offsets, pairs, op.getGather() ? topK : 0);
-  return frame.set(op.getResults().front(), op.getActivation() == Activation::Swiglu ? swigluOfHalves(y) : std::move(y));
+  return frame.set(op.getResults().front(),
+                   op.getActivation() == Activation::Swiglu ? swigluOfHalves(y) : std::move(y));
 }
 
 /// The sum of `x`'s rows into the rows of `weights`, plus residual.
-static Status combineRows(Operation *op, Frame &frame, const Tensor &x, Value weightsValue, Value offsets, Value pairsValue,
-                          Value residual) {
+static Status combineRows(Operation *op, Frame &frame, const Tensor &x, Value weightsValue, Value offsets,
+                          Value pairsValue, Value residual) {
   const Tensor &weights = frame.tensor(weightsValue);
   const Integers &pairs = frame.integers(pairsValue);
   if (Status rows = expectCount(op, "rows", pairs.count(), x.rows()); !rows)
@@ -122,8 +127,8 @@ Status evaluate(GroupedLinearCombineOp op, Frame &frame) {
     return rows;
   if (Status segments = checkSegments(op, offsets, pairs, pairs.count()); !segments)
     return segments;
-  return combineRows(op, frame, groupedLinear(x, frame.tensor(op.getWeight()), offsets, pairs, 0), op.getWeights(),
-                     op.getOffsets(), op.getPairs(), op.getResidual());
+  return combineRows(op, frame, groupedLinear(x, frame.tensor(op.getWeight()), offsets, pairs, 0),
+                     op.getWeights(), op.getOffsets(), op.getPairs(), op.getResidual());
 }
 
 } // namespace qwench::evaluator

@@ -27,7 +27,8 @@ Tensor linear(const Tensor &x, const Tensor &weight, const Tensor *bias) {
   Tensor y({x.rows(), weight.rows()});
   for (int64_t t = 0; t < x.rows(); ++t)
     for (int64_t n = 0; n < weight.rows(); ++n)
-      y.row(t)[n] = static_cast<float>(dot(x.row(t), weight.row(n), x.columns()) + (bias ? bias->data[n] : 0.0f));
+      y.row(t)[n] =
+          static_cast<float>(dot(x.row(t), weight.row(n), x.columns()) + (bias ? bias->data[n] : 0.0f));
   return y;
 }
 
@@ -44,7 +45,9 @@ Tensor rope(const Tensor &x, const Tensor &table) {
   return y;
 }
 
-float swiglu(float gate, float up) { return static_cast<float>(gate / (1 + std::exp(-static_cast<double>(gate))) * up); }
+float swiglu(float gate, float up) {
+  return static_cast<float>(gate / (1 + std::exp(-static_cast<double>(gate))) * up);
+}
 
 Tensor swiglu(const Tensor &gate, const Tensor &up) {
   Tensor y(gate.shape);
@@ -99,7 +102,8 @@ std::pair<Integers, Integers> dispatch(const Integers &experts, int64_t expertCo
   return {std::move(offsets), std::move(pairs)};
 }
 
-Tensor groupedLinear(const Tensor &x, const Tensor &weight, const Integers &offsets, const Integers &pairs, int64_t topK) {
+Tensor groupedLinear(const Tensor &x, const Tensor &weight, const Integers &offsets, const Integers &pairs,
+                     int64_t topK) {
   int64_t outputs = weight.shape[1];
   Tensor y({pairs.count(), outputs});
   for (int64_t e = 0; e < weight.shape[0]; ++e)
@@ -117,7 +121,8 @@ Tensor combine(const Tensor &x, const Tensor &weights, const Integers &pairs) {
     for (int64_t h = 0; h < x.columns(); ++h)
       sums[pairs.data[i] / weights.columns() * x.columns() + h] +=
           static_cast<double>(weights.data[pairs.data[i]]) * x.row(i)[h];
-  std::transform(sums.begin(), sums.end(), y.data.begin(), [](double sum) { return static_cast<float>(sum); });
+  std::transform(sums.begin(), sums.end(), y.data.begin(),
+                 [](double sum) { return static_cast<float>(sum); });
   return y;
 }
 

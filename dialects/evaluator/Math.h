@@ -1,4 +1,5 @@
-// The mathematics of the ops, on arrays. Values are f32, sums are taken in double. Names are those of the ops.
+// The mathematics of the ops, on arrays. Values are f32, sums are taken in double. Names are those of the
+// ops.
 #pragma once
 
 #include "dialects/evaluator/Values.h"
@@ -28,17 +29,20 @@ Tensor swigluOfHalves(const Tensor &gateUp);
 
 Tensor add(const Tensor &lhs, const Tensor &rhs);
 
-/// Softmax over all experts, the k likeliest in descending order (of equals the lower index first), renormalised to sum 1
-/// if asked: weights and experts [T, k].
+/// Softmax over all experts, the k likeliest in descending order (of equals the lower index first),
+/// renormalised to sum 1 if asked: weights and experts [T, k].
 std::pair<Tensor, Integers> router(const Tensor &logits, int64_t topK, bool normalize);
 
 /// Counting sort of the pairs t * k + j by experts[t, j]: offsets [E + 1], pairs [T * k].
 std::pair<Integers, Integers> dispatch(const Integers &experts, int64_t expertCount);
 
-/// Row i of segment e times weight[e]^T; the row is pairs[i] / topK of x if topK > 0, else row i. weight [E, N, K].
-Tensor groupedLinear(const Tensor &x, const Tensor &weight, const Integers &offsets, const Integers &pairs, int64_t topK);
+/// Row i of segment e times weight[e]^T; the row is pairs[i] / topK of x if topK > 0, else row i. weight [E,
+/// N, K].
+Tensor groupedLinear(const Tensor &x, const Tensor &weight, const Integers &offsets, const Integers &pairs,
+                     int64_t topK);
 
-/// Row t: sum of weights[t, j] * x[i] over pairs[i] = t * k + j, ascending in i. x [T * k, H], weights [T, k].
+/// Row t: sum of weights[t, j] * x[i] over pairs[i] = t * k + j, ascending in i. x [T * k, H], weights [T,
+/// k].
 Tensor combine(const Tensor &x, const Tensor &weights, const Integers &pairs);
 
 /// Columns first .. first + count of a two-dimensional array.

@@ -13,8 +13,8 @@ namespace qwench::evaluator {
 Status expectCount(Operation *op, const char *what, int64_t expected, int64_t found) {
   if (expected == found)
     return ok();
-  return userError(op->getName().getStringRef().str() + ": expected " + std::to_string(expected) + " " + what + ", found " +
-                   std::to_string(found));
+  return userError(op->getName().getStringRef().str() + ": expected " + std::to_string(expected) + " " +
+                   what + ", found " + std::to_string(found));
 }
 
 Status evaluate(arith::ConstantOp op, Frame &frame) {
@@ -38,10 +38,13 @@ Status evaluate(tensor::ExtractSliceOp op, Frame &frame) {
   SmallVector<int64_t> offsets = numbers(op.getMixedOffsets()), sizes = numbers(op.getMixedSizes()),
                        strides = numbers(op.getMixedStrides());
   for (unsigned dim : {0u, 1u})
-    if (offsets[dim] < 0 || sizes[dim] < 0 || (sizes[dim] && (offsets[dim] >= source.shape[dim] || strides[dim] < 0 ||
-        (strides[dim] && sizes[dim] - 1 > (source.shape[dim] - 1 - offsets[dim]) / strides[dim]))))
-      return userError("tensor.extract_slice: expected a slice inside extent " + std::to_string(source.shape[dim]) +
-                       ", found " + std::to_string(sizes[dim]) + " from " + std::to_string(offsets[dim]));
+    if (offsets[dim] < 0 || sizes[dim] < 0 ||
+        (sizes[dim] &&
+         (offsets[dim] >= source.shape[dim] || strides[dim] < 0 ||
+          (strides[dim] && sizes[dim] - 1 > (source.shape[dim] - 1 - offsets[dim]) / strides[dim]))))
+      return userError("tensor.extract_slice: expected a slice inside extent " +
+                       std::to_string(source.shape[dim]) + ", found " + std::to_string(sizes[dim]) +
+                       " from " + std::to_string(offsets[dim]));
   Tensor result({sizes[0], sizes[1]});
   for (int64_t r = 0; r < sizes[0]; ++r)
     for (int64_t c = 0; c < sizes[1]; ++c)
@@ -56,11 +59,14 @@ Status evaluate(ParamOp op, Frame &frame) {
 
 Status evaluate(LayersOp op, Frame &frame) {
   RuntimeValue hidden = frame.get(op.getHidden());
-  std::map<StringAttr, int64_t, decltype([](StringAttr a, StringAttr b) { return a.getValue() < b.getValue(); })> instances;
+  std::map<StringAttr, int64_t,
+           decltype([](StringAttr a, StringAttr b) { return a.getValue() < b.getValue(); })>
+      instances;
   for (auto [layer, callee] : llvm::enumerate(op.getCallees().getAsRange<FlatSymbolRefAttr>())) {
-    Result<std::vector<RuntimeValue>> results = frame.state.call(
-        callee.getValue(), {hidden, frame.get(op.getRope()), frame.get(op.getBatch()), frame.get(op.getCache()),
-                            static_cast<int64_t>(layer), instances[callee.getAttr()]++});
+    Result<std::vector<RuntimeValue>> results =
+        frame.state.call(callee.getValue(),
+                         {hidden, frame.get(op.getRope()), frame.get(op.getBatch()), frame.get(op.getCache()),
+                          static_cast<int64_t>(layer), instances[callee.getAttr()]++});
     if (!results)
       return results.takeError();
     if (Status one = expectCount(op, "results of a layer", 1, results->size()); !one)
@@ -72,7 +78,8 @@ Status evaluate(LayersOp op, Frame &frame) {
 
 Status evaluate(BatchSizeOp op, Frame &frame) {
   const BatchRows &batch = frame.state.batch;
-  return frame.set(op.getResult(), op.getOutputs() ? static_cast<int64_t>(batch.outputRows.size()) : batch.rows());
+  return frame.set(op.getResult(),
+                   op.getOutputs() ? static_cast<int64_t>(batch.outputRows.size()) : batch.rows());
 }
 
 Status evaluate(EmbeddingOp op, Frame &frame) {
@@ -81,7 +88,8 @@ Status evaluate(EmbeddingOp op, Frame &frame) {
   Tensor result({frame.state.batch.rows(), table.columns()});
   for (int64_t t = 0; t < result.rows(); ++t) {
     if (tokens[t] < 0 || tokens[t] >= table.rows())
-      return userError("expected a token below " + std::to_string(table.rows()) + ", found " + std::to_string(tokens[t]));
+      return userError("expected a token below " + std::to_string(table.rows()) + ", found " +
+                       std::to_string(tokens[t]));
     std::copy_n(table.row(tokens[t]), table.columns(), result.row(t));
   }
   return frame.set(op.getResults().front(), std::move(result));
@@ -96,7 +104,8 @@ static std::vector<float> frequencies(RotaryOp rotary, int64_t context) {
   if (rotary.getKind() != RotaryKind::Dynamic || !beyond)
     return inverse;
   double dim = 2.0 * static_cast<double>(inverse.size()), factor = rotary.getFactor()->convertToDouble();
-  double stretch = factor * static_cast<double>(context) / static_cast<double>(*rotary.getOriginalContext()) - (factor - 1);
+  double stretch = factor * static_cast<double>(context) / static_cast<double>(*rotary.getOriginalContext()) -
+                   (factor - 1);
   double base = rotary.getTheta()->convertToDouble() * std::pow(stretch, dim / (dim - 2));
   for (size_t i = 0; i < inverse.size(); ++i)
     inverse[i] = 1.0f / static_cast<float>(std::pow(base, 2.0 * static_cast<double>(i) / dim));
@@ -121,13 +130,13 @@ Status evaluate(RopeTableOp op, Frame &frame) {
 }
 
 Status evaluate(RmsNormOp op, Frame &frame) {
-  return frame.set(op.getResults().front(),
-                   rmsNorm(frame.tensor(op.getInput()), frame.tensor(op.getWeight()), op.getEps().convertToFloat()));
+  return frame.set(op.getResults().front(), rmsNorm(frame.tensor(op.getInput()), frame.tensor(op.getWeight()),
+                                                    op.getEps().convertToFloat()));
 }
 
 Status evaluate(LinearOp op, Frame &frame) {
-  return frame.set(op.getResults().front(),
-                   linear(frame.tensor(op.getInput()), frame.tensor(op.getWeight()), frame.optional(op.getBias())));
+  return frame.set(op.getResults().front(), linear(frame.tensor(op.getInput()), frame.tensor(op.getWeight()),
+                                                   frame.optional(op.getBias())));
 }
 
 Status evaluate(SplitHeadsOp op, Frame &frame) {
@@ -157,15 +166,16 @@ Status writeCache(Operation *op, Frame &frame, int64_t layer, const Tensor &key,
       return same;
   int64_t width = batch.rows() ? key.count() / batch.rows() : 0;
   for (int64_t t = 0; t < batch.rows(); ++t)
-    if (Status written = frame.state.cache.write(layer, batch.slots[t], batch.positions[t], key.data.data() + t * width,
-                                                 value.data.data() + t * width);
+    if (Status written = frame.state.cache.write(layer, batch.slots[t], batch.positions[t],
+                                                 key.data.data() + t * width, value.data.data() + t * width);
         !written)
       return written;
   return ok();
 }
 
 Status evaluate(CacheWriteOp op, Frame &frame) {
-  return writeCache(op, frame, frame.index(op.getLayer()), frame.tensor(op.getKey()), frame.tensor(op.getValue()));
+  return writeCache(op, frame, frame.index(op.getLayer()), frame.tensor(op.getKey()),
+                    frame.tensor(op.getValue()));
 }
 
 Status evaluate(AttentionOp op, Frame &frame) {
@@ -180,14 +190,17 @@ Status evaluate(AttentionOp op, Frame &frame) {
   Tensor result(query.shape);
   for (int64_t t = 0; t < batch.rows(); ++t) {
     int64_t slot = batch.slots[t], last = batch.positions[t];
-    int64_t first = op.getWindow() ? std::max<int64_t>(0, last - static_cast<int64_t>(*op.getWindow()) + 1) : 0;
+    int64_t first =
+        op.getWindow() ? std::max<int64_t>(0, last - static_cast<int64_t>(*op.getWindow()) + 1) : 0;
     if (last >= cache.length(layer, slot))
-      return userError("qwen.attention: expected position " + std::to_string(last) + " of slot " + std::to_string(slot) +
-                       " in the cache, found " + std::to_string(cache.length(layer, slot)) + " positions");
+      return userError("qwen.attention: expected position " + std::to_string(last) + " of slot " +
+                       std::to_string(slot) + " in the cache, found " +
+                       std::to_string(cache.length(layer, slot)) + " positions");
     for (int64_t head = 0; head < heads; ++head) {
       std::vector<double> scores;
       for (int64_t p = first; p <= last; ++p)
-        scores.push_back(scale * dot(query.row(t * heads + head), cache.key(layer, slot, p, head / group), dim));
+        scores.push_back(scale *
+                         dot(query.row(t * heads + head), cache.key(layer, slot, p, head / group), dim));
       double highest = *std::max_element(scores.begin(), scores.end()), sum = 0;
       for (double &score : scores)
         sum += score = std::exp(score - highest);
@@ -224,7 +237,8 @@ Status evaluate(RouterOp op, Frame &frame) {
 
 Status evaluate(ExpertsOp op, Frame &frame) {
   const Tensor &x = frame.tensor(op.getInput()), &weights = frame.tensor(op.getWeights());
-  const Tensor &gate = frame.tensor(op.getGate()), &up = frame.tensor(op.getUp()), &down = frame.tensor(op.getDown());
+  const Tensor &gate = frame.tensor(op.getGate()), &up = frame.tensor(op.getUp()),
+               &down = frame.tensor(op.getDown());
   const Integers &experts = frame.integers(op.getExperts());
   if (Status same = expectCount(op, "expert weights", experts.count(), weights.count()); !same)
     return same;
@@ -245,7 +259,8 @@ Status evaluate(ExpertsOp op, Frame &frame) {
         for (int64_t h = 0; h < result.columns(); ++h)
           sums[h] += static_cast<double>(weights.row(t)[j]) * outer.data[h];
       }
-    std::transform(sums.begin(), sums.end(), result.row(t), [](double sum) { return static_cast<float>(sum); });
+    std::transform(sums.begin(), sums.end(), result.row(t),
+                   [](double sum) { return static_cast<float>(sum); });
   }
   return frame.set(op.getResult(), std::move(result));
 }

@@ -1,5 +1,5 @@
-// One function for each op. They may rely on what checkOperands in Evaluator.cpp checked: ints where an op reads ints,
-// static extents but the first.
+// One function for each op. They may rely on what checkOperands in Evaluator.cpp checked: ints where an op
+// reads ints, static extents but the first.
 #pragma once
 
 #include "dialects/evaluator/Frame.h"

@@ -32,7 +32,8 @@ template <typename T> struct Array {
 using Tensor = Array<float>;
 using Integers = Array<int32_t>;
 
-/// The tokens of a step: `!qwen.batch`. The first four have one entry per row, as runtime/abi/program.h describes them.
+/// The tokens of a step: `!qwen.batch`. The first four have one entry per row, as runtime/abi/program.h
+/// describes them.
 struct BatchRows {
   std::vector<int32_t> tokens, positions, slots, contextLengths;
   std::vector<int32_t> outputRows; ///< rows whose logits are wanted
@@ -41,7 +42,8 @@ struct BatchRows {
 };
 
 /// An SSA value. Batch and cache are those of the evaluation: std::monostate.
-using RuntimeValue = std::variant<std::monostate, std::shared_ptr<const Tensor>, std::shared_ptr<const Integers>, int64_t>;
+using RuntimeValue =
+    std::variant<std::monostate, std::shared_ptr<const Tensor>, std::shared_ptr<const Integers>, int64_t>;
 
 inline RuntimeValue value(Tensor tensor) { return std::make_shared<const Tensor>(std::move(tensor)); }
 inline RuntimeValue value(Integers integers) { return std::make_shared<const Integers>(std::move(integers)); }

@@ -66,8 +66,8 @@ Result<std::vector<float>> NamedWeights::load(WeightOp weight, int64_t instance)
     if (!part)
       return part.takeError();
     if (static_cast<int64_t>(part->size()) != type.getNumElements() / experts)
-      return userError("expected " + std::to_string(type.getNumElements() / experts) + " elements of " + name + ", found " +
-                       std::to_string(part->size()));
+      return userError("expected " + std::to_string(type.getNumElements() / experts) + " elements of " +
+                       name + ", found " + std::to_string(part->size()));
     values.insert(values.end(), part->begin(), part->end());
   }
   for (float &value : values)

@@ -19,8 +19,8 @@ public:
   virtual Result<std::vector<float>> load(qwen::WeightOp weight, int64_t instance) = 0;
 };
 
-/// Pseudo-random values that depend on the seed and the checkpoint tensor's name only: matrices uniform with variance
-/// 1 / K, norms around 1, biases around 0, each rounded to the weight's element type.
+/// Pseudo-random values that depend on the seed and the checkpoint tensor's name only: matrices uniform with
+/// variance 1 / K, norms around 1, biases around 0, each rounded to the weight's element type.
 class RandomWeights : public WeightProvider {
 public:
   explicit RandomWeights(uint64_t seed) : seed(seed) {}
@@ -30,8 +30,8 @@ private:
   uint64_t seed;
 };
 
-/// Values from elsewhere, a checkpoint say: `find` gives the tensor of a name, in row-major order, and is asked once for
-/// each expert of a stack. Values are rounded to the weight's element type.
+/// Values from elsewhere, a checkpoint say: `find` gives the tensor of a name, in row-major order, and is
+/// asked once for each expert of a stack. Values are rounded to the weight's element type.
 class NamedWeights : public WeightProvider {
 public:
   using Find = std::function<Result<std::vector<float>>(const std::string &name)>;
@@ -45,7 +45,8 @@ private:
 /// Name of the checkpoint tensor: `source` with `{layer}` replaced, and `{expert}` too unless expert < 0.
 std::string tensorName(qwen::WeightOp weight, int64_t instance, int64_t expert);
 
-/// Instance `instance` of any weight: from `provider` if it has a source, else of its parts, concatenated along N.
+/// Instance `instance` of any weight: from `provider` if it has a source, else of its parts, concatenated
+/// along N.
 Result<Tensor> loadWeight(qwen::WeightOp weight, int64_t instance, WeightProvider &provider);
 
 } // namespace qwench::evaluator

@@ -1,8 +1,10 @@
 // check-planned: what the planned stage promises.
 //
-// Does: fails unless the module carries a plan, every op that computes is a tile program on buffers, every buffer lies in
-//   the plan's arena for the most rows a step has, and every weight read has a layout and a place in the weight section.
-// Assumes: the module verifies; `rows` of a buffer is made of qwen.batch_size, arith.constant, arith.muli and arith.addi.
+// Does: fails unless the module carries a plan, every op that computes is a tile program on buffers, every
+//   buffer lies in the plan's arena for the most rows a step has, and every weight read has a layout and a
+//   place in the weight section.
+// Assumes: the module verifies; `rows` of a buffer is made of qwen.batch_size, arith.constant, arith.muli and
+//   arith.addi.
 // Guarantees: what passes may be given to a target; it changes nothing.
 #include "passes/check/Check.h"
 
@@ -27,9 +29,11 @@ std::optional<int64_t> upperBound(Value value, int64_t maxRows) {
     return constant.value();
   if (!isa_and_nonnull<arith::MulIOp, arith::AddIOp>(op))
     return std::nullopt;
-  std::optional<int64_t> lhs = upperBound(op->getOperand(0), maxRows), rhs = upperBound(op->getOperand(1), maxRows);
+  std::optional<int64_t> lhs = upperBound(op->getOperand(0), maxRows),
+                         rhs = upperBound(op->getOperand(1), maxRows);
   int64_t bound;
-  if (!lhs || !rhs || (isa<arith::MulIOp>(op) ? llvm::MulOverflow(*lhs, *rhs, bound) : llvm::AddOverflow(*lhs, *rhs, bound)))
+  if (!lhs || !rhs ||
+      (isa<arith::MulIOp>(op) ? llvm::MulOverflow(*lhs, *rhs, bound) : llvm::AddOverflow(*lhs, *rhs, bound)))
     return std::nullopt;
   return bound;
 }
@@ -51,7 +55,8 @@ std::optional<int64_t> bytesOf(BufferOp buffer, int64_t maxRows) {
       extent = *bound;
     }
     int64_t span;
-    if (ShapedType::isDynamic(stride) || llvm::MulOverflow(extent - 1, stride, span) || llvm::AddOverflow(last, span, last))
+    if (ShapedType::isDynamic(stride) || llvm::MulOverflow(extent - 1, stride, span) ||
+        llvm::AddOverflow(last, span, last))
       return std::nullopt;
   }
   int64_t bytes;
@@ -63,9 +68,10 @@ std::optional<int64_t> bytesOf(BufferOp buffer, int64_t maxRows) {
 /// Every op that computes: calls `check(op, tile, hasBufferSemantics)`.
 template <typename Check> void visitTileOp(Operation *op, Check check) {
   llvm::TypeSwitch<Operation *>(op)
-      .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, SwigluOp, AddOp, RouterOp, OutputRowsOp,
-            FusedLinearOp, QkNormRopeCacheOp, FusedRouterOp, DispatchOp, GroupedLinearOp, CombineOp,
-            GroupedLinearCombineOp>([&](auto tileOp) { check(tileOp.getTile(), tileOp.hasBufferSemantics()); })
+      .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, SwigluOp, AddOp, RouterOp,
+            OutputRowsOp, FusedLinearOp, QkNormRopeCacheOp, FusedRouterOp, DispatchOp, GroupedLinearOp,
+            CombineOp, GroupedLinearCombineOp>(
+          [&](auto tileOp) { check(tileOp.getTile(), tileOp.hasBufferSemantics()); })
       .template Case<CacheWriteOp>(
           [&](CacheWriteOp write) { check(write.getTile(), isa<BaseMemRefType>(write.getKey().getType())); });
 }
@@ -101,10 +107,11 @@ struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
     std::optional<int64_t> bytes = bytesOf(buffer, std::max(plan.getPrefillRows(), plan.getDecodeRows()));
     int64_t offset = buffer.getOffset(), end;
     if (!bytes)
-      error(buffer) << "expected static strides and rows bounded by qwen.batch_size, found " << buffer.getType();
+      error(buffer) << "expected static strides and rows bounded by qwen.batch_size, found "
+                    << buffer.getType();
     else if (offset < 0 || llvm::AddOverflow(offset, *bytes, end) || end > plan.getArenaBytes())
-      error(buffer) << "expected the buffer inside the arena of " << plan.getArenaBytes() << " bytes, found " << *bytes
-                    << " bytes at " << offset;
+      error(buffer) << "expected the buffer inside the arena of " << plan.getArenaBytes() << " bytes, found "
+                    << *bytes << " bytes at " << offset;
   }
 
   template <typename Error> void checkWeight(WeightOp weight, PlanAttr plan, Error error) {
@@ -115,14 +122,18 @@ struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
       return;
     }
     auto type = cast<RankedTensorType>(weight.getType());
-    int64_t bytes = weight.getLayout()->elements(type) * int64_t(llvm::divideCeil(type.getElementTypeBitWidth(), 8));
+    int64_t bytes =
+        weight.getLayout()->elements(type) * int64_t(llvm::divideCeil(type.getElementTypeBitWidth(), 8));
     int64_t offset = *weight.getOffset(), stride = *weight.getStride(), last, end;
     if (weight.getInstances() > 1 && stride < bytes)
-      error(weight) << "expected a stride of at least the " << bytes << " bytes of an instance, found " << stride;
+      error(weight) << "expected a stride of at least the " << bytes << " bytes of an instance, found "
+                    << stride;
     else if (offset < 0 || llvm::MulOverflow(int64_t(weight.getInstances()) - 1, stride, last) ||
-             llvm::AddOverflow(offset, last, end) || llvm::AddOverflow(end, bytes, end) || end > plan.getWeightBytes())
-      error(weight) << "expected the weight inside the section of " << plan.getWeightBytes() << " bytes, found "
-                    << weight.getInstances() << " instances of " << bytes << " bytes at " << offset << " stride " << stride;
+             llvm::AddOverflow(offset, last, end) || llvm::AddOverflow(end, bytes, end) ||
+             end > plan.getWeightBytes())
+      error(weight) << "expected the weight inside the section of " << plan.getWeightBytes()
+                    << " bytes, found " << weight.getInstances() << " instances of " << bytes << " bytes at "
+                    << offset << " stride " << stride;
   }
 
   template <typename Error> void checkCompute(Operation *op, Error error) {

@@ -5,7 +5,9 @@
 // Guarantees: a row's sum stays in ascending order of expert.
 //
 //   %d = qwen.grouped_linear(%a, %wd, %offsets, %pairs)
-//   %y = qwen.combine(%d, %w, %offsets, %pairs)       =>   %y = qwen.grouped_linear_combine(%a, %wd, %w, %offsets, %pairs)
+//   %y = qwen.combine(%d, %w, %offsets, %pairs)
+// =>
+//   %y = qwen.grouped_linear_combine(%a, %wd, %w, %offsets, %pairs)
 #include "passes/fuse/Fusion.h"
 
 using namespace mlir;
@@ -32,9 +34,9 @@ struct FuseDown : OpRewritePattern<CombineOp> {
       return rewriter.notifyMatchFailure(op, "the grouped linear map has other segments");
     if (!down->hasOneUse())
       return rewriter.notifyMatchFailure(op, "the grouped linear map has other users");
-    rewriter.replaceOpWithNewOp<GroupedLinearCombineOp>(op, op->getResultTypes(), down.getInput(), down.getWeight(),
-                                                        op.getWeights(), op.getOffsets(), op.getPairs(), op.getResidual(),
-                                                        ValueRange(), nullptr);
+    rewriter.replaceOpWithNewOp<GroupedLinearCombineOp>(
+        op, op->getResultTypes(), down.getInput(), down.getWeight(), op.getWeights(), op.getOffsets(),
+        op.getPairs(), op.getResidual(), ValueRange(), nullptr);
     return success();
   }
 };

@@ -1,13 +1,14 @@
 // fuse-grouped-swiglu: the experts' gate and up in one grouped projection, SiLU * mul in its epilogue.
 //
-// Does: replaces a swiglu of two grouped linear maps over the same segments of one input by a single one with the
-//   activation swiglu, whose weight [E, 2 I, H] has gate and up as parts. Declines when somebody else reads gate or up.
+// Does: replaces a swiglu of two grouped linear maps over the same segments of one input by a single one with
+//   the activation swiglu, whose weight [E, 2 I, H] has gate and up as parts. Declines when somebody else
+//   reads gate or up.
 // Assumes: decompose-experts ran; value semantics.
 // Guarantees: of each expert's outputs the first half is gate, the second up.
 //
 //   %g = qwen.grouped_linear(%x, %wg, %offsets, %pairs)
-//   %u = qwen.grouped_linear(%x, %wu, %offsets, %pairs)   =>   %a = qwen.grouped_linear(%x, %wgu, %offsets, %pairs)
-//   %a = qwen.swiglu(%g, %u)                                           {activation = swiglu}
+//   %u = qwen.grouped_linear(%x, %wu, %offsets, %pairs)   =>   %a = qwen.grouped_linear(%x, %wgu, %offsets,
+//   %pairs) %a = qwen.swiglu(%g, %u)                                           {activation = swiglu}
 #include "passes/fuse/Fusion.h"
 #include "passes/fuse/WeightParts.h"
 
@@ -32,9 +33,11 @@ struct FuseGateUp : OpRewritePattern<SwigluOp> {
   LogicalResult matchAndRewrite(SwigluOp op, PatternRewriter &rewriter) const override {
     if (op.hasBufferSemantics())
       return rewriter.notifyMatchFailure(op, "works on buffers");
-    auto gate = tensorProducer<GroupedLinearOp>(op.getGate()), up = tensorProducer<GroupedLinearOp>(op.getUp());
+    auto gate = tensorProducer<GroupedLinearOp>(op.getGate()),
+         up = tensorProducer<GroupedLinearOp>(op.getUp());
     if (!gate || !up || gate == up || !sameSegments(gate, up))
-      return rewriter.notifyMatchFailure(op, "gate and up are not two grouped linear maps of the same segments");
+      return rewriter.notifyMatchFailure(op,
+                                         "gate and up are not two grouped linear maps of the same segments");
     if (gate.getActivation() != Activation::None || up.getActivation() != Activation::None)
       return rewriter.notifyMatchFailure(op, "gate or up has an activation already");
     if (!gate->hasOneUse() || !up->hasOneUse())
@@ -45,9 +48,9 @@ struct FuseGateUp : OpRewritePattern<SwigluOp> {
 
     Location loc = rewriter.getFusedLoc({gate.getLoc(), up.getLoc(), op.getLoc()});
     Value weight = concatenate(rewriter, loc, weights, siblingName(weights.front(), "gate_up_proj"));
-    rewriter.replaceOpWithNewOp<GroupedLinearOp>(op, op->getResultTypes(), gate.getInput(), weight, gate.getOffsets(),
-                                                 gate.getPairs(), gate.getTopK(), gate.getGather(), Activation::Swiglu,
-                                                 ValueRange(), nullptr);
+    rewriter.replaceOpWithNewOp<GroupedLinearOp>(op, op->getResultTypes(), gate.getInput(), weight,
+                                                 gate.getOffsets(), gate.getPairs(), gate.getTopK(),
+                                                 gate.getGather(), Activation::Swiglu, ValueRange(), nullptr);
     return success();
   }
 };

@@ -1,7 +1,7 @@
 // fuse-norm: the norm in front of a linear map, while it loads its input.
 //
-// Does: makes an rms_norm that only one linear map reads the norm operand of that map. With several readers it declines:
-//   then the norm is computed once, not once for each.
+// Does: makes an rms_norm that only one linear map reads the norm operand of that map. With several readers
+//   it declines: then the norm is computed once, not once for each.
 // Assumes: value semantics. Runs behind the fusions that make one map of several.
 // Guarantees: the normed rows are never stored.
 //
@@ -31,9 +31,9 @@ struct FuseIntoReader : OpRewritePattern<RmsNormOp> {
     Location loc = rewriter.getFusedLoc({op.getLoc(), reader->getLoc()});
     rewriter.setInsertionPoint(reader);
     if (auto linear = dyn_cast<LinearOp>(reader); linear && linear.getInput() == result) {
-      auto fused = FusedLinearOp::create(rewriter, loc, linear->getResultTypes(), op.getInput(), linear.getWeight(),
-                                         linear.getBias(), op.getWeight(), Value(), ValueRange(), op.getEpsAttr(),
-                                         Activation::None, nullptr);
+      auto fused = FusedLinearOp::create(rewriter, loc, linear->getResultTypes(), op.getInput(),
+                                         linear.getWeight(), linear.getBias(), op.getWeight(), Value(),
+                                         ValueRange(), op.getEpsAttr(), Activation::None, nullptr);
       rewriter.replaceOp(linear, fused);
       return success();
     }
@@ -42,9 +42,9 @@ struct FuseIntoReader : OpRewritePattern<RmsNormOp> {
       return rewriter.notifyMatchFailure(op, "the reader is not a linear map of it");
     if (linear.getNorm())
       return rewriter.notifyMatchFailure(op, "the linear map has a norm already");
-    auto fused = FusedLinearOp::create(rewriter, loc, linear->getResultTypes(), op.getInput(), linear.getWeight(),
-                                       linear.getBias(), op.getWeight(), linear.getResidual(), ValueRange(), op.getEpsAttr(),
-                                       linear.getActivation(), nullptr);
+    auto fused = FusedLinearOp::create(
+        rewriter, loc, linear->getResultTypes(), op.getInput(), linear.getWeight(), linear.getBias(),
+        op.getWeight(), linear.getResidual(), ValueRange(), op.getEpsAttr(), linear.getActivation(), nullptr);
     rewriter.replaceOp(linear, fused);
     return success();
   }

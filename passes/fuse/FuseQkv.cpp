@@ -1,14 +1,19 @@
 // fuse-qkv: one projection for queries, keys and values.
 //
-// Does: finds the linear maps behind a cache write's key and value and behind the attention's query; if they read the
-//   same input, replaces them by one linear map, whose weight has theirs as parts, and slices of its columns.
+// Does: finds the linear maps behind a cache write's key and value and behind the attention's query; if they
+//   read the same input, replaces them by one linear map, whose weight has theirs as parts, and slices of its
+//   columns.
 // Assumes: value semantics; params of one index, as the import makes them.
 // Guarantees: columns of the fused projection are q, then k, then v.
 //
-//   %q = qwen.linear(%h, %wq)             %qkv = qwen.linear(%h, %wqkv)     // @qkv_proj parts [@q_proj, @k_proj, @v_proj]
-//   %k = qwen.linear(%h, %wk)       =>    %q = tensor.extract_slice %qkv[0, 0] [%rows, Nq] [1, 1]
-//   %v = qwen.linear(%h, %wv)             %k = tensor.extract_slice %qkv[0, Nq] [%rows, Nk] [1, 1]
-//                                         %v = tensor.extract_slice %qkv[0, Nq + Nk] [%rows, Nv] [1, 1]
+//   %q = qwen.linear(%h, %wq)
+//   %k = qwen.linear(%h, %wk)
+//   %v = qwen.linear(%h, %wv)
+// =>
+//   %qkv = qwen.linear(%h, %wqkv)       // @qkv_proj parts [@q_proj, @k_proj, @v_proj]
+//   %q = tensor.extract_slice %qkv[0, 0] [%rows, Nq] [1, 1]
+//   %k = tensor.extract_slice %qkv[0, Nq] [%rows, Nk] [1, 1]
+//   %v = tensor.extract_slice %qkv[0, Nq + Nk] [%rows, Nv] [1, 1]
 #include "passes/fuse/Fusion.h"
 #include "passes/fuse/Heads.h"
 #include "passes/fuse/WeightParts.h"
@@ -22,14 +27,17 @@ namespace qwench {
 
 namespace {
 
-int64_t outputs(LinearOp linear) { return cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(0); }
+int64_t outputs(LinearOp linear) {
+  return cast<RankedTensorType>(linear.getWeight().getType()).getDimSize(0);
+}
 
 /// Columns `offset .. offset + extent` of `source`; `rows` is its number of rows.
-Value columns(PatternRewriter &rewriter, Location loc, Value source, OpFoldResult rows, int64_t offset, int64_t extent) {
+Value columns(PatternRewriter &rewriter, Location loc, Value source, OpFoldResult rows, int64_t offset,
+              int64_t extent) {
   OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
   return tensor::ExtractSliceOp::create(rewriter, loc, withLastExtent(source.getType(), extent), source,
-                                        {zero, rewriter.getIndexAttr(offset)}, {rows, rewriter.getIndexAttr(extent)},
-                                        {one, one});
+                                        {zero, rewriter.getIndexAttr(offset)},
+                                        {rows, rewriter.getIndexAttr(extent)}, {one, one});
 }
 
 struct FuseProjections : OpRewritePattern<CacheWriteOp> {
@@ -74,8 +82,8 @@ struct FuseProjections : OpRewritePattern<CacheWriteOp> {
     return success();
   }
 
-  void replace(PatternRewriter &rewriter, ArrayRef<LinearOp> linears, ArrayRef<Value> weights, ArrayRef<Value> biases,
-               Value batch) const {
+  void replace(PatternRewriter &rewriter, ArrayRef<LinearOp> linears, ArrayRef<Value> weights,
+               ArrayRef<Value> biases, Value batch) const {
     LinearOp query = linears.front();
     SmallVector<Location, 3> locs;
     for (LinearOp linear : linears)
@@ -83,10 +91,13 @@ struct FuseProjections : OpRewritePattern<CacheWriteOp> {
     Location loc = rewriter.getFusedLoc(locs);
     auto inputType = cast<RankedTensorType>(query.getInput().getType());
     Value weight = concatenate(rewriter, loc, weights, siblingName(weights.front(), "qkv_proj"));
-    Value bias = biases.empty() ? Value()
-                                : concatenate(rewriter, loc, biases, siblingName(weights.front(), "qkv_proj_bias"));
-    Type type = withLastExtent(query.getResultTypes().front(), cast<RankedTensorType>(weight.getType()).getDimSize(0));
-    Value qkv = LinearOp::create(rewriter, loc, TypeRange{type}, query.getInput(), weight, bias, ValueRange(), nullptr)
+    Value bias = biases.empty()
+                     ? Value()
+                     : concatenate(rewriter, loc, biases, siblingName(weights.front(), "qkv_proj_bias"));
+    Type type = withLastExtent(query.getResultTypes().front(),
+                               cast<RankedTensorType>(weight.getType()).getDimSize(0));
+    Value qkv = LinearOp::create(rewriter, loc, TypeRange{type}, query.getInput(), weight, bias, ValueRange(),
+                                 nullptr)
                     .getResults()
                     .front();
     OpFoldResult rows = rewriter.getIndexAttr(inputType.getDimSize(0));

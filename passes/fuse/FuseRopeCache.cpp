@@ -1,14 +1,16 @@
 // fuse-rope-cache: QK-norm, RoPE and the cache write in one pass over the fused projection.
 //
-// Does: replaces the norms and rotations of queries and keys and the cache write by one op on the projection whose
-//   columns are q, k and v. Attention reads that op's result.
+// Does: replaces the norms and rotations of queries and keys and the cache write by one op on the projection
+//   whose columns are q, k and v. Attention reads that op's result.
 // Assumes: fuse-qkv ran; without it nothing matches.
 // Guarantees: the cache is written at the same place among the other reads and writes.
 //
 //   %q = tensor.extract_slice %qkv[0, 0] ...; %k = ...; %v = ...
-//   %qr = rope(rms_norm(split_heads(%q), %nq), %rope)                    %qr = qwen.qk_norm_rope_cache(%qkv, %nq, %nk, %rope, %batch)
-//   %kr = rope(rms_norm(split_heads(%k), %nk), %rope)              =>            into %cache[%layer]
+//   %qr = rope(rms_norm(split_heads(%q), %nq), %rope)
+//   %kr = rope(rms_norm(split_heads(%k), %nk), %rope)
 //   qwen.cache_write(%kr, split_heads(%v), %batch) into %cache[%layer]
+// =>
+//   %qr = qwen.qk_norm_rope_cache(%qkv, %nq, %nk, %rope, %batch) into %cache[%layer]
 #include "passes/fuse/Fusion.h"
 #include "passes/fuse/Heads.h"
 
@@ -23,17 +25,21 @@ namespace {
 
 /// Whether `path` starts at columns `offset ..` of `source`, all rows of them.
 bool startsAt(const HeadPath &path, Value source, int64_t offset) {
-  auto slice = path.projection ? path.projection.getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
+  auto slice =
+      path.projection ? path.projection.getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
   return slice && slice.getSource() == source && slice.getStaticOffsets() == ArrayRef<int64_t>{0, offset} &&
          slice.getStaticStrides() == ArrayRef<int64_t>{1, 1} && slice.getType().getRank() == 2;
 }
 
 Value sliceSource(const HeadPath &path) {
-  auto slice = path.projection ? path.projection.getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
+  auto slice =
+      path.projection ? path.projection.getDefiningOp<tensor::ExtractSliceOp>() : tensor::ExtractSliceOp();
   return slice ? slice.getSource() : Value();
 }
 
-int64_t width(const HeadPath &path) { return cast<RankedTensorType>(path.projection.getType()).getDimSize(1); }
+int64_t width(const HeadPath &path) {
+  return cast<RankedTensorType>(path.projection.getType()).getDimSize(1);
+}
 
 struct FuseWrite : OpRewritePattern<CacheWriteOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -42,7 +48,8 @@ struct FuseWrite : OpRewritePattern<CacheWriteOp> {
     AttentionOp attention = attentionBehind(write);
     if (!attention)
       return rewriter.notifyMatchFailure(write, "no attention reads this layer behind the write");
-    HeadPath query = traceHeads(attention.getQuery()), key = traceHeads(write.getKey()), value = traceHeads(write.getValue());
+    HeadPath query = traceHeads(attention.getQuery()), key = traceHeads(write.getKey()),
+             value = traceHeads(write.getValue());
     if (!query.rope || !query.norm || !key.rope || !key.norm || value.rope || value.norm)
       return rewriter.notifyMatchFailure(write, "query and key are not normed and rotated, or the value is");
     Value qkv = sliceSource(query);
@@ -57,14 +64,16 @@ struct FuseWrite : OpRewritePattern<CacheWriteOp> {
     for (Operation *user : query.rope->getUsers())
       if (user->getBlock() != write->getBlock() || user->isBeforeInBlock(write))
         return rewriter.notifyMatchFailure(write, "the query is read before the cache is written");
-    for (Value operand : {qkv, Value(query.norm.getWeight()), Value(key.norm.getWeight()), query.rope.getTable()})
+    for (Value operand :
+         {qkv, Value(query.norm.getWeight()), Value(key.norm.getWeight()), query.rope.getTable()})
       if (!isDefinedBefore(operand, write))
         return rewriter.notifyMatchFailure(write, "an operand is not of the write's block");
 
     auto fused = QkNormRopeCacheOp::create(
-        rewriter, rewriter.getFusedLoc({query.rope.getLoc(), key.rope.getLoc(), write.getLoc()}), query.rope->getResultTypes(),
-        qkv, query.norm.getWeight(), key.norm.getWeight(), query.rope.getTable(), write.getCache(), write.getLayer(),
-        write.getBatch(), ValueRange(), query.norm.getEpsAttr(), nullptr);
+        rewriter, rewriter.getFusedLoc({query.rope.getLoc(), key.rope.getLoc(), write.getLoc()}),
+        query.rope->getResultTypes(), qkv, query.norm.getWeight(), key.norm.getWeight(),
+        query.rope.getTable(), write.getCache(), write.getLayer(), write.getBatch(), ValueRange(),
+        query.norm.getEpsAttr(), nullptr);
     rewriter.replaceOp(query.rope, fused);
     rewriter.eraseOp(write);
     return success();

@@ -5,7 +5,8 @@
 // Guarantees: the logits of the experts are never stored.
 //
 //   %l = qwen.linear(%h, %wr)
-//   %w, %e = qwen.router(%l) {top_k, normalize}     =>     %w, %e = qwen.fused_router(%h, %wr) {top_k, normalize}
+//   %w, %e = qwen.router(%l) {top_k, normalize}     =>     %w, %e = qwen.fused_router(%h, %wr) {top_k,
+//   normalize}
 #include "passes/fuse/Fusion.h"
 
 using namespace mlir;
@@ -30,8 +31,9 @@ struct FuseProjection : OpRewritePattern<RouterOp> {
       return rewriter.notifyMatchFailure(op, "the projection has a bias");
     if (!linear->hasOneUse())
       return rewriter.notifyMatchFailure(op, "the logits have other users");
-    rewriter.replaceOpWithNewOp<FusedRouterOp>(op, op->getResultTypes(), linear.getInput(), linear.getWeight(),
-                                               op.getTopKAttr(), op.getNormalizeAttr(), ValueRange(), nullptr);
+    rewriter.replaceOpWithNewOp<FusedRouterOp>(op, op->getResultTypes(), linear.getInput(),
+                                               linear.getWeight(), op.getTopKAttr(), op.getNormalizeAttr(),
+                                               ValueRange(), nullptr);
     return success();
   }
 };

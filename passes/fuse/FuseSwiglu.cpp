@@ -1,13 +1,13 @@
 // fuse-swiglu: gate and up in one projection, SiLU * mul in its epilogue.
 //
-// Does: replaces a swiglu of two linear maps on one input by a fused_linear with the activation swiglu, whose weight has
-//   gate and up as parts. Declines when somebody else reads gate or up.
+// Does: replaces a swiglu of two linear maps on one input by a fused_linear with the activation swiglu, whose
+//   weight has gate and up as parts. Declines when somebody else reads gate or up.
 // Assumes: value semantics.
 // Guarantees: the first half of the fused weight's outputs is gate, the second up.
 //
 //   %g = qwen.linear(%h, %wg)
-//   %u = qwen.linear(%h, %wu)       =>    %a = qwen.fused_linear(%h, %wgu) {activation = swiglu}  // parts [@gate, @up]
-//   %a = qwen.swiglu(%g, %u)
+//   %u = qwen.linear(%h, %wu)       =>    %a = qwen.fused_linear(%h, %wgu) {activation = swiglu}  // parts
+//   [@gate, @up] %a = qwen.swiglu(%g, %u)
 #include "passes/fuse/Fusion.h"
 #include "passes/fuse/WeightParts.h"
 
@@ -43,10 +43,12 @@ struct FuseGateUp : OpRewritePattern<SwigluOp> {
 
     Location loc = rewriter.getFusedLoc({gate.getLoc(), up.getLoc(), op.getLoc()});
     Value weight = concatenate(rewriter, loc, weights, siblingName(weights.front(), "gate_up_proj"));
-    Value bias = biases.empty() ? Value()
-                                : concatenate(rewriter, loc, biases, siblingName(weights.front(), "gate_up_proj_bias"));
-    rewriter.replaceOpWithNewOp<FusedLinearOp>(op, op->getResultTypes(), gate.getInput(), weight, bias, Value(), Value(),
-                                               ValueRange(), FloatAttr(), Activation::Swiglu, nullptr);
+    Value bias = biases.empty()
+                     ? Value()
+                     : concatenate(rewriter, loc, biases, siblingName(weights.front(), "gate_up_proj_bias"));
+    rewriter.replaceOpWithNewOp<FusedLinearOp>(op, op->getResultTypes(), gate.getInput(), weight, bias,
+                                               Value(), Value(), ValueRange(), FloatAttr(),
+                                               Activation::Swiglu, nullptr);
     return success();
   }
 };

@@ -8,7 +8,8 @@
 
 namespace qwench {
 
-/// Applies `Patterns` to a module until none matches; ops whose results nobody reads any more go away with it.
+/// Applies `Patterns` to a module until none matches; ops whose results nobody reads any more go away with
+/// it.
 template <typename... Patterns> mlir::LogicalResult applyFusion(mlir::ModuleOp module) {
   mlir::RewritePatternSet patterns(module.getContext());
   patterns.add<Patterns...>(module.getContext());

@@ -74,7 +74,8 @@ Value concatenate(PatternRewriter &rewriter, Location loc, ArrayRef<Value> param
   if (!exists) {
     OpBuilder::InsertionGuard guard(rewriter);
     rewriter.setInsertionPointAfter(last);
-    WeightOp::create(rewriter, loc, unique, type, last.getInstances(), last.getLayers(), nullptr, parts, nullptr, nullptr, nullptr);
+    WeightOp::create(rewriter, loc, unique, type, last.getInstances(), last.getLayers(), nullptr, parts,
+                     nullptr, nullptr, nullptr);
   }
   return ParamOp::create(rewriter, loc, type, unique, params.front().getDefiningOp<ParamOp>().getIndex());
 }

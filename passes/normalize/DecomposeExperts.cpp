@@ -1,18 +1,15 @@
 // decompose-experts: says how the experts of a layer run.
 //
-// Does: replaces qwen.experts by a counting sort of the (row, expert) pairs, linear maps grouped by expert, and the
-//   weighted sum back into the rows. No capacity, no padding, no dropped token.
+// Does: replaces qwen.experts by a counting sort of the (row, expert) pairs, linear maps grouped by expert,
+//   and the weighted sum back into the rows. No capacity, no padding, no dropped token.
 // Assumes: value semantics.
 // Guarantees: no qwen.experts is left.
 //
 //   %y = qwen.experts(%x, %w, %e, %gate, %up, %down)
 // =>
-//   %offsets, %pairs = qwen.dispatch(%e)
-//   %g = qwen.grouped_linear(%x, %gate, %offsets, %pairs) {gather}
-//   %u = qwen.grouped_linear(%x, %up, %offsets, %pairs) {gather}
-//   %a = qwen.swiglu(%g, %u)
-//   %d = qwen.grouped_linear(%a, %down, %offsets, %pairs)
-//   %y = qwen.combine(%d, %w, %offsets, %pairs)
+//   %offsets, %pairs = qwen.dispatch(%e) %g = qwen.grouped_linear(%x, %gate, %offsets, %pairs) {gather} %u =
+//   qwen.grouped_linear(%x, %up, %offsets, %pairs) {gather} %a = qwen.swiglu(%g, %u) %d =
+//   qwen.grouped_linear(%a, %down, %offsets, %pairs) %y = qwen.combine(%d, %w, %offsets, %pairs)
 #include "passes/Passes.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -50,20 +47,23 @@ struct Decompose : OpRewritePattern<ExpertsOp> {
     auto inner = RankedTensorType::get({pairCountOrDynamic, gate.getDimSize(1)}, real);
     auto outer = RankedTensorType::get({pairCountOrDynamic, gate.getDimSize(2)}, real);
 
-    auto sorted = DispatchOp::create(rewriter, loc, TypeRange{offsetsType, pairsType}, op.getExperts(), ValueRange(), nullptr);
+    auto sorted = DispatchOp::create(rewriter, loc, TypeRange{offsetsType, pairsType}, op.getExperts(),
+                                     ValueRange(), nullptr);
     Value offsets = sorted.getResults()[0], pairs = sorted.getResults()[1];
     auto grouped = [&](Value input, Value weight, Type type, bool gather) {
-      return GroupedLinearOp::create(rewriter, loc, TypeRange{type}, input, weight, offsets, pairs, topK, gather,
-                                     Activation::None, ValueRange(), nullptr)
+      return GroupedLinearOp::create(rewriter, loc, TypeRange{type}, input, weight, offsets, pairs, topK,
+                                     gather, Activation::None, ValueRange(), nullptr)
           .getResults()
           .front();
     };
     Value gated = grouped(op.getInput(), op.getGate(), inner, true);
     Value up = grouped(op.getInput(), op.getUp(), inner, true);
-    Value active = SwigluOp::create(rewriter, loc, TypeRange{inner}, gated, up, ValueRange(), nullptr).getResults().front();
+    Value active = SwigluOp::create(rewriter, loc, TypeRange{inner}, gated, up, ValueRange(), nullptr)
+                       .getResults()
+                       .front();
     Value down = grouped(active, op.getDown(), outer, false);
-    rewriter.replaceOpWithNewOp<CombineOp>(op, TypeRange{op.getType()}, down, op.getWeights(), offsets, pairs, Value(),
-                                           ValueRange(), nullptr);
+    rewriter.replaceOpWithNewOp<CombineOp>(op, TypeRange{op.getType()}, down, op.getWeights(), offsets, pairs,
+                                           Value(), ValueRange(), nullptr);
     return success();
   }
 };

@@ -1,5 +1,5 @@
-// Whatever fusions run, a model computes the same: every fusion alone, all, all but one, and none, on the configurations of
-// golden models with pseudo-random weights.
+// Whatever fusions run, a model computes the same: every fusion alone, all, all but one, and none, on the
+// configurations of golden models with pseudo-random weights.
 #include "passes/Pipelines.h"
 #include "tests/reference/model.h"
 
@@ -27,10 +27,11 @@ private:
   std::map<std::string, std::vector<float>> known;
 };
 
-/// Logits of steps that mix a prefill in one go, a prefill in chunks, and decodes, of two sequences in two slots. The
-/// second one's context is long, so that dynamic and longrope scaling take part.
+/// Logits of steps that mix a prefill in one go, a prefill in chunks, and decodes, of two sequences in two
+/// slots. The second one's context is long, so that dynamic and longrope scaling take part.
 Result<std::vector<float>> logitsOf(mlir::ModuleOp module, evaluator::WeightProvider &weights) {
-  const std::vector<int32_t> first = {3, 141, 59, 26, 53, 58, 97, 93, 23, 84, 62}, second = {27, 18, 28, 18, 28, 45, 90, 45, 2};
+  const std::vector<int32_t> first = {3, 141, 59, 26, 53, 58, 97, 93, 23, 84, 62},
+                             second = {27, 18, 28, 18, 28, 45, 90, 45, 2};
   constexpr int32_t longContext = 1000;
   std::vector<evaluator::BatchRows> steps;
   steps.push_back(rowsOf(first, 0, 9, 0, 9));
@@ -112,7 +113,8 @@ TEST_P(fusion, all_together_and_none_agree_with_the_model) {
     EXPECT_NE(all.find(op), std::string::npos) << op;
     EXPECT_EQ(none.find(op), std::string::npos) << op;
   }
-  for (const char *op : {"qwen.cache_write", "tensor.extract_slice", "qwen.add", "qwen.swiglu", "qwen.router", "qwen.combine"})
+  for (const char *op :
+       {"qwen.cache_write", "tensor.extract_slice", "qwen.add", "qwen.swiglu", "qwen.router", "qwen.combine"})
     EXPECT_EQ(all.find(op), std::string::npos) << op;
 }
 
@@ -123,7 +125,7 @@ TEST_P(fusion, each_alone_agrees_with_the_model) {
     bool applies = name == "fuse-rope-cache" ? false // needs fuse-qkv
                    : name == "fuse-swiglu"   ? dense
                    : name == "fuse-router" || name == "fuse-grouped-swiglu" || name == "fuse-combine" ? moe
-                                                                                                       : true;
+                                                                                                      : true;
     EXPECT_EQ(check(namesBut(name)) != none, applies) << name.str();
   }
 }
@@ -147,10 +149,11 @@ INSTANTIATE_TEST_SUITE_P(fusion, every_subset, testing::Values("moe-mlp-only"));
 
 // One of each switch that a fusion could trip over.
 INSTANTIATE_TEST_SUITE_P(model, fusion,
-                         testing::Values("dense-base", "dense-bias", "dense-hd96", "dense-sliding-upper", "dense-tied",
-                                         "dense-wide-gqa", "moe-base", "moe-bias-hd64", "moe-every-expert", "moe-mlp-only",
-                                         "moe-odd-sizes", "moe-sliding", "moe-sparse-step", "moe-top1", "rope-dynamic",
-                                         "rope-longrope", "rope-yarn"),
+                         testing::Values("dense-base", "dense-bias", "dense-hd96", "dense-sliding-upper",
+                                         "dense-tied", "dense-wide-gqa", "moe-base", "moe-bias-hd64",
+                                         "moe-every-expert", "moe-mlp-only", "moe-odd-sizes", "moe-sliding",
+                                         "moe-sparse-step", "moe-top1", "rope-dynamic", "rope-longrope",
+                                         "rope-yarn"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -50,10 +50,12 @@ std::vector<std::string> goldenModels() {
   return names;
 }
 
-std::string goldenDirectory(const std::string &name) { return QWENCH_SOURCE_DIR "/tests/golden/models/" + name; }
+std::string goldenDirectory(const std::string &name) {
+  return QWENCH_SOURCE_DIR "/tests/golden/models/" + name;
+}
 
-Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name, ElementType dtype,
-                                                       ElementType kvDtype) {
+Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name,
+                                                       ElementType dtype, ElementType kvDtype) {
   Result<hf::ModelConfig> config = hf::readConfig(goldenDirectory(name));
   if (!config)
     return config.takeError();
@@ -82,8 +84,12 @@ Result<std::vector<Prompt>> goldenPrompts(const std::string &name) {
     return userError("expected an object in " + directory + "golden.json");
   std::vector<Prompt> prompts;
   for (const auto &[key, entry] : golden.items()) {
-    Prompt prompt{key, readNpy<int32_t>(directory + key + ".ids.npy"), entry["positions"], entry["greedy"],
-                  entry["greedy_gap"], readNpy<float>(directory + key + ".logits.npy")};
+    Prompt prompt{key,
+                  readNpy<int32_t>(directory + key + ".ids.npy"),
+                  entry["positions"],
+                  entry["greedy"],
+                  entry["greedy_gap"],
+                  readNpy<float>(directory + key + ".logits.npy")};
     if (prompt.tokens.empty() || prompt.positions.empty() || prompt.logits.empty())
       return userError("expected tokens and logits of prompt " + key + " in " + directory);
     prompts.push_back(std::move(prompt));
@@ -91,7 +97,8 @@ Result<std::vector<Prompt>> goldenPrompts(const std::string &name) {
   return prompts;
 }
 
-evaluator::BatchRows rowsOf(const std::vector<int32_t> &tokens, size_t first, size_t count, int32_t slot, int32_t context) {
+evaluator::BatchRows rowsOf(const std::vector<int32_t> &tokens, size_t first, size_t count, int32_t slot,
+                            int32_t context) {
   evaluator::BatchRows rows;
   for (size_t i = first; i < first + count; ++i) {
     rows.tokens.push_back(tokens[i]);

@@ -19,8 +19,8 @@ std::vector<std::string> goldenModels();
 std::string goldenDirectory(const std::string &name);
 
 /// The model stage of a golden model's configuration: matrices and cache of the given types.
-Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name, ElementType dtype,
-                                                       ElementType kvDtype);
+Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name,
+                                                       ElementType dtype, ElementType kvDtype);
 
 /// Weights of a checkpoint.
 evaluator::NamedWeights checkpointWeights(hf::Checkpoint checkpoint);
@@ -34,8 +34,10 @@ struct Prompt {
 };
 Result<std::vector<Prompt>> goldenPrompts(const std::string &name);
 
-/// Rows first .. first + count of `tokens` in `slot`; the sequence is `context` tokens long. No output is wanted.
-evaluator::BatchRows rowsOf(const std::vector<int32_t> &tokens, size_t first, size_t count, int32_t slot, int32_t context);
+/// Rows first .. first + count of `tokens` in `slot`; the sequence is `context` tokens long. No output is
+/// wanted.
+evaluator::BatchRows rowsOf(const std::vector<int32_t> &tokens, size_t first, size_t count, int32_t slot,
+                            int32_t context);
 
 /// `batch` with the rows of another sequence behind its own.
 void append(evaluator::BatchRows &batch, const evaluator::BatchRows &more);

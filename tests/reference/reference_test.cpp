@@ -49,7 +49,9 @@ TEST_P(reference, logits_are_within_1e_4_of_the_rows_range) {
     ASSERT_EQ(logits->size(), prompt.logits.size());
     size_t vocabulary = logits->size() / prompt.positions.size();
     for (size_t row = 0; row < prompt.positions.size(); ++row)
-      EXPECT_LE(difference(logits->data() + row * vocabulary, prompt.logits.data() + row * vocabulary, vocabulary), 1e-4)
+      EXPECT_LE(
+          difference(logits->data() + row * vocabulary, prompt.logits.data() + row * vocabulary, vocabulary),
+          1e-4)
           << prompt.name << " position " << prompt.positions[row];
   }
 }

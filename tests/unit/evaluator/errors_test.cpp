@@ -52,7 +52,8 @@ TEST(evaluator, rejects_a_weight_that_is_not_there_and_an_instance_beyond_the_la
     func.func @f(%i: index) -> tensor<2xf32> {
       %w = qwen.param @w[%i] : tensor<2xf32>
       return %w : tensor<2xf32>
-    })", {{"layers.3.w", {1, 2, 3}}});
+    })",
+                  {{"layers.3.w", {1, 2, 3}}});
   EXPECT_EQ(errorOf(program.run({int64_t(0)})), "expected 2 elements of layers.3.w, found 3");
   EXPECT_EQ(errorOf(program.run({int64_t(1)})), "no tensor layers.5.w");
   EXPECT_EQ(errorOf(program.run({int64_t(2)})), "expected an instance below 2 of @w, found 2");
@@ -65,12 +66,14 @@ TEST(evaluator, rejects_parts_that_do_not_fill_the_weight) {
     func.func @f(%i: index) -> tensor<3x1xf32> {
       %w = qwen.param @aa[%i] : tensor<3x1xf32>
       return %w : tensor<3x1xf32>
-    })", {{"a", {1, 2}}});
+    })",
+                  {{"a", {1, 2}}});
   EXPECT_EQ(errorOf(program.run({int64_t(0)})), "expected the parts of @aa to fill it along N");
 }
 
 TEST(evaluator, rejects_positions_beyond_the_next_and_layers_beyond_the_last) {
-  Program program(R"(func.func @f(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 2, f32>, %k: tensor<?x1x2xf32>, %layer: index) {
+  Program program(
+      R"(func.func @f(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 2, f32>, %k: tensor<?x1x2xf32>, %layer: index) {
     qwen.cache_write(%k, %k, %batch) into %cache[%layer] : tensor<?x1x2xf32>, tensor<?x1x2xf32>, !qwen.cache<layers = 1, heads = 1, dim = 2, f32>
     return
   })");
@@ -87,14 +90,16 @@ TEST(evaluator, rejects_a_batch_whose_rows_disagree) {
   Program program("func.func @f() {\n return\n}");
   BatchRows batch = rowsOf({1, 2});
   batch.slots.pop_back();
-  EXPECT_EQ(errorOf(program.run({}, batch)), "expected 2 positions, slots and context lengths, found 2, 1 and 2");
+  EXPECT_EQ(errorOf(program.run({}, batch)),
+            "expected 2 positions, slots and context lengths, found 2, 1 and 2");
   batch = rowsOf({1});
   batch.outputRows = {1};
   EXPECT_EQ(errorOf(program.run({}, batch)), "expected output rows below 1, found 1");
 }
 
 TEST(evaluator, rejects_segments_that_leave_the_pairs) {
-  Program program(R"(func.func @f(%x: tensor<?x1xf32>, %w: tensor<2x1x1xf32>, %o: tensor<3xi32>, %p: tensor<?xi32>) -> tensor<?x1xf32> {
+  Program program(
+      R"(func.func @f(%x: tensor<?x1xf32>, %w: tensor<2x1x1xf32>, %o: tensor<3xi32>, %p: tensor<?xi32>) -> tensor<?x1xf32> {
     %y = qwen.grouped_linear(%x, %w, %o, %p) {top_k = 1, gather} : (tensor<?x1xf32>, tensor<2x1x1xf32>, tensor<3xi32>, tensor<?xi32>) -> tensor<?x1xf32>
     return %y : tensor<?x1xf32>
   })");

@@ -17,9 +17,11 @@ public:
   explicit Program(const std::string &text, std::map<std::string, std::vector<float>> tensors = {})
       : weights([tensors](const std::string &name) -> Result<std::vector<float>> {
           auto found = tensors.find(name);
-          return found == tensors.end() ? Result<std::vector<float>>(userError("no tensor " + name)) : found->second;
+          return found == tensors.end() ? Result<std::vector<float>>(userError("no tensor " + name))
+                                        : found->second;
         }) {
-    context.loadDialect<qwen::QwenDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect, mlir::tensor::TensorDialect>();
+    context.loadDialect<qwen::QwenDialect, mlir::func::FuncDialect, mlir::arith::ArithDialect,
+                        mlir::tensor::TensorDialect>();
     module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
     if (module)
       evaluator.emplace(*module, weights);
@@ -60,8 +62,8 @@ inline BatchRows rowsOf(std::vector<int32_t> tokens, int32_t first = 0, int32_t 
 }
 
 /// Result `i` is this array of floats, up to `tolerance`.
-inline void expectFloats(const Result<std::vector<RuntimeValue>> &results, std::vector<int64_t> shape, std::vector<float> data,
-                         float tolerance = 1e-6f, size_t i = 0) {
+inline void expectFloats(const Result<std::vector<RuntimeValue>> &results, std::vector<int64_t> shape,
+                         std::vector<float> data, float tolerance = 1e-6f, size_t i = 0) {
   ASSERT_TRUE(results) << results.error().message;
   ASSERT_LT(i, (*results).size());
   auto array = std::get<std::shared_ptr<const Tensor>>((*results)[i]);
@@ -69,8 +71,8 @@ inline void expectFloats(const Result<std::vector<RuntimeValue>> &results, std::
   EXPECT_THAT(array->data, testing::Pointwise(testing::FloatNear(tolerance), data));
 }
 
-inline void expectInts(const Result<std::vector<RuntimeValue>> &results, std::vector<int64_t> shape, std::vector<int32_t> data,
-                       size_t i = 0) {
+inline void expectInts(const Result<std::vector<RuntimeValue>> &results, std::vector<int64_t> shape,
+                       std::vector<int32_t> data, size_t i = 0) {
   ASSERT_TRUE(results) << results.error().message;
   ASSERT_LT(i, (*results).size());
   auto array = std::get<std::shared_ptr<const Integers>>((*results)[i]);

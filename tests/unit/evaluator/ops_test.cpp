@@ -14,7 +14,8 @@ TEST(embedding, takes_rows_of_the_table_by_token) {
       %t = qwen.param @table[%c0] : tensor<3x2xf32>
       %y = qwen.embedding(%batch, %t) : (!qwen.batch, tensor<3x2xf32>) -> tensor<?x2xf32>
       return %y : tensor<?x2xf32>
-    })", {{"table", {1, 2, 3, 4, 5, 6}}});
+    })",
+                  {{"table", {1, 2, 3, 4, 5, 6}}});
   expectFloats(program.run({std::monostate()}, rowsOf({2, 0, 2})), {3, 2}, {5, 6, 1, 2, 5, 6});
 }
 
@@ -24,7 +25,9 @@ TEST(param, reads_the_layer_of_an_instance_and_rounds_to_the_weight_type) {
     func.func @f(%i: index) -> tensor<2xbf16> {
       %w = qwen.param @w[%i] : tensor<2xbf16>
       return %w : tensor<2xbf16>
-    })", {{"layers.3.w", {1, 2}}, {"layers.5.w", {1.00390625f, -3.0f}}}); // 1 + 2^-8 lies between bf16's 1 and 1 + 2^-7
+    })",
+                  {{"layers.3.w", {1, 2}},
+                   {"layers.5.w", {1.00390625f, -3.0f}}}); // 1 + 2^-8 lies between bf16's 1 and 1 + 2^-7
   expectFloats(program.run({int64_t(0)}), {2}, {1, 2}, 0);
   expectFloats(program.run({int64_t(1)}), {2}, {1, -3}, 0);
 }
@@ -35,7 +38,8 @@ TEST(param, stacks_experts) {
     func.func @f(%i: index) -> tensor<2x1x2xf32> {
       %w = qwen.param @w[%i] : tensor<2x1x2xf32>
       return %w : tensor<2x1x2xf32>
-    })", {{"layers.4.experts.0.w", {1, 2}}, {"layers.4.experts.1.w", {3, 4}}});
+    })",
+                  {{"layers.4.experts.0.w", {1, 2}}, {"layers.4.experts.1.w", {3, 4}}});
   expectFloats(program.run({int64_t(0)}), {2, 1, 2}, {1, 2, 3, 4}, 0);
 }
 
@@ -47,7 +51,8 @@ TEST(param, concatenates_parts_along_outputs) {
     func.func @f(%i: index) -> tensor<2x3x2xf32> {
       %w = qwen.param @ab[%i] : tensor<2x3x2xf32>
       return %w : tensor<2x3x2xf32>
-    })", {{"a.0", {1, 2}}, {"a.1", {3, 4}}, {"b.0", {10, 11, 12, 13}}, {"b.1", {20, 21, 22, 23}}});
+    })",
+                  {{"a.0", {1, 2}}, {"a.1", {3, 4}}, {"b.0", {10, 11, 12, 13}}, {"b.1", {20, 21, 22, 23}}});
   expectFloats(program.run({int64_t(0)}), {2, 3, 2}, {1, 2, 10, 11, 12, 13, 3, 4, 20, 21, 22, 23}, 0);
 }
 
@@ -80,15 +85,19 @@ TEST(rope_table, holds_scaled_cosines_and_sines_of_positions) {
 }
 
 TEST(rope_table, longrope_switches_behind_the_original_context) {
-  Program program(ropeTable("longrope scaling 1.0 {inv_freq = array<f32: 1.0>, long_inv_freq = array<f32: 0.25>, "
-                            "original_context = 8}", 2));
+  Program program(
+      ropeTable("longrope scaling 1.0 {inv_freq = array<f32: 1.0>, long_inv_freq = array<f32: 0.25>, "
+                "original_context = 8}",
+                2));
   expectFloats(program.run({std::monostate()}, rowsOf({0}, 2, 8)), {1, 2}, {std::cos(2.f), std::sin(2.f)});
   expectFloats(program.run({std::monostate()}, rowsOf({0}, 2, 9)), {1, 2}, {std::cos(.5f), std::sin(.5f)});
 }
 
 TEST(rope_table, dynamic_stretches_the_base_behind_the_original_context) {
-  Program program(ropeTable("dynamic scaling 1.0 {inv_freq = array<f32: 1.0, 0.1>, original_context = 8, theta = 100.0, "
-                            "factor = 2.0}", 4));
+  Program program(
+      ropeTable("dynamic scaling 1.0 {inv_freq = array<f32: 1.0, 0.1>, original_context = 8, theta = 100.0, "
+                "factor = 2.0}",
+                4));
   expectFloats(program.run({std::monostate()}, rowsOf({0}, 2, 8)), {1, 4},
                {std::cos(2.f), std::cos(.2f), std::sin(2.f), std::sin(.2f)});
   // L = 16: base 100 * (2 * 16 / 8 - 1) ^ (4 / 2) = 900, inv_freq 1 and 900 ^ -1/2 = 1/30.
@@ -102,7 +111,8 @@ TEST(rms_norm, divides_by_the_root_mean_square_of_each_row_or_head) {
     return %y : tensor<?x2xf32>
   })");
   float root = std::sqrt(12.5f); // mean(9, 16)
-  expectFloats(rows.run({floats({2, 2}, {3, 4, -2, 2}), floats({2}, {1, 10})}), {2, 2}, {3 / root, 40 / root, -1, 10});
+  expectFloats(rows.run({floats({2, 2}, {3, 4, -2, 2}), floats({2}, {1, 10})}), {2, 2},
+               {3 / root, 40 / root, -1, 10});
   Program heads(R"(func.func @f(%x: tensor<?x2x2xf32>, %w: tensor<2xf32>) -> tensor<?x2x2xf32> {
     %y = qwen.rms_norm(%x, %w) {eps = 1.5 : f32} : (tensor<?x2x2xf32>, tensor<2xf32>) -> tensor<?x2x2xf32>
     return %y : tensor<?x2x2xf32>
@@ -112,12 +122,14 @@ TEST(rms_norm, divides_by_the_root_mean_square_of_each_row_or_head) {
 }
 
 TEST(linear, multiplies_by_the_transposed_weight_and_adds_the_bias) {
-  Program program(R"(func.func @f(%x: tensor<?x2xf32>, %w: tensor<3x2xf32>, %b: tensor<3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
+  Program program(
+      R"(func.func @f(%x: tensor<?x2xf32>, %w: tensor<3x2xf32>, %b: tensor<3xf32>) -> (tensor<?x3xf32>, tensor<?x3xf32>) {
     %y = qwen.linear(%x, %w) : (tensor<?x2xf32>, tensor<3x2xf32>) -> tensor<?x3xf32>
     %z = qwen.linear(%x, %w, %b) : (tensor<?x2xf32>, tensor<3x2xf32>, tensor<3xf32>) -> tensor<?x3xf32>
     return %y, %z : tensor<?x3xf32>, tensor<?x3xf32>
   })");
-  auto results = program.run({floats({2, 2}, {1, 2, 3, 4}), floats({3, 2}, {1, 0, 0, 1, 1, -1}), floats({3}, {.5f, 0, 10})});
+  auto results = program.run(
+      {floats({2, 2}, {1, 2, 3, 4}), floats({3, 2}, {1, 0, 0, 1, 1, -1}), floats({3}, {.5f, 0, 10})});
   expectFloats(results, {2, 3}, {1, 2, -1, 3, 4, -1});
   expectFloats(results, {2, 3}, {1.5f, 2, 9, 3.5f, 4, 9}, 1e-6f, 1);
 }
@@ -148,8 +160,8 @@ TEST(rope, rotates_halves_of_each_head_by_the_rows_angle) {
     return %y : tensor<?x2x4xf32>
   })");
   // cos (0, 1), sin (1, 0): the first pair turns by 90 degrees, the second stays.
-  expectFloats(program.run({floats({1, 2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), floats({1, 4}, {0, 1, 1, 0})}), {1, 2, 4},
-               {-3, 2, 1, 4, -7, 6, 5, 8});
+  expectFloats(program.run({floats({1, 2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), floats({1, 4}, {0, 1, 1, 0})}),
+               {1, 2, 4}, {-3, 2, 1, 4, -7, 6, 5, 8});
 }
 
 TEST(swiglu, is_silu_of_gate_times_up) {
@@ -157,7 +169,8 @@ TEST(swiglu, is_silu_of_gate_times_up) {
     %y = qwen.swiglu(%g, %u) : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>
     return %y : tensor<?x2xf32>
   })");
-  expectFloats(program.run({floats({1, 2}, {0, std::log(3.f)}), floats({1, 2}, {5, 2})}), {1, 2}, {0, 1.5f * std::log(3.f)});
+  expectFloats(program.run({floats({1, 2}, {0, std::log(3.f)}), floats({1, 2}, {5, 2})}), {1, 2},
+               {0, 1.5f * std::log(3.f)});
 }
 
 TEST(add, adds) {
@@ -170,7 +183,8 @@ TEST(add, adds) {
 
 std::string routerText(const char *normalize) {
   return std::string(R"(func.func @f(%l: tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>) {
-    %w, %e = qwen.router(%l) {top_k = 2, normalize = )") + normalize +
+    %w, %e = qwen.router(%l) {top_k = 2, normalize = )") +
+         normalize +
          R"(} : (tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>)
     return %w, %e : tensor<?x2xf32>, tensor<?x2xi32>
   })";
@@ -192,10 +206,12 @@ TEST(output_rows, takes_the_rows_wanted) {
   })");
   BatchRows batch = rowsOf({0, 0, 0});
   batch.outputRows = {2, 0};
-  expectFloats(program.run({std::monostate(), floats({3, 2}, {1, 2, 3, 4, 5, 6})}, batch), {2, 2}, {5, 6, 1, 2});
+  expectFloats(program.run({std::monostate(), floats({3, 2}, {1, 2, 3, 4, 5, 6})}, batch), {2, 2},
+               {5, 6, 1, 2});
 }
 
-const char *attentionText = R"(func.func @f(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 2, f32>, %q: tensor<?x2x2xf32>, %k: tensor<?x1x2xf32>, %v: tensor<?x1x2xf32>) -> tensor<?x2x2xf32> {
+const char *attentionText =
+    R"(func.func @f(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 2, f32>, %q: tensor<?x2x2xf32>, %k: tensor<?x1x2xf32>, %v: tensor<?x1x2xf32>) -> tensor<?x2x2xf32> {
     %c0 = arith.constant 0 : index
     qwen.cache_write(%k, %v, %batch) into %cache[%c0] : tensor<?x1x2xf32>, tensor<?x1x2xf32>, !qwen.cache<layers = 1, heads = 1, dim = 2, f32>
     %y = qwen.attention(%q, %batch) over %cache[%c0] {scale = 0.5 : f32 WINDOW} : (tensor<?x2x2xf32>, !qwen.cache<layers = 1, heads = 1, dim = 2, f32>, index, !qwen.batch) -> tensor<?x2x2xf32>
@@ -207,7 +223,8 @@ std::string attention(const std::string &window) {
   return text.replace(text.find("WINDOW"), 6, window);
 }
 
-// Keys (0, 0) and (2 ln 3, 0): a query of (1, 0) weighs position 1 three times position 0, a query of (0, 1) equally.
+// Keys (0, 0) and (2 ln 3, 0): a query of (1, 0) weighs position 1 three times position 0, a query of (0, 1)
+// equally.
 const float key1 = 2 * std::log(3.f);
 
 TEST(attention, sees_positions_up_to_its_own_and_shares_key_heads) {
@@ -224,7 +241,8 @@ TEST(attention, over_the_cache_of_earlier_steps_and_of_its_slot_only) {
   BatchRows first = rowsOf({0}), other = rowsOf({0}), second = rowsOf({0}, 1);
   other.slots = {1};
   auto step = [&](const BatchRows &batch, std::vector<float> key, std::vector<float> value) {
-    return program.run({std::monostate(), std::monostate(), query, floats({1, 1, 2}, key), floats({1, 1, 2}, value)}, batch);
+    return program.run(
+        {std::monostate(), std::monostate(), query, floats({1, 1, 2}, key), floats({1, 1, 2}, value)}, batch);
   };
   expectFloats(step(first, {0, 0}, {4, 8}), {1, 2, 2}, {4, 8, 4, 8});
   expectFloats(step(other, {5, 5}, {100, 100}), {1, 2, 2}, {100, 100, 100, 100});
@@ -233,9 +251,10 @@ TEST(attention, over_the_cache_of_earlier_steps_and_of_its_slot_only) {
 
 TEST(attention, sees_no_further_back_than_its_window) {
   Program program(attention(", window = 2"));
-  auto results = program.run({std::monostate(), std::monostate(), floats({3, 2, 2}, {1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1}),
-                              floats({3, 1, 2}, {9, 9, 0, 0, key1, 0}), floats({3, 1, 2}, {1, 1, 4, 8, 8, 0})},
-                             rowsOf({0, 0, 0}));
+  auto results = program.run(
+      {std::monostate(), std::monostate(), floats({3, 2, 2}, {1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1}),
+       floats({3, 1, 2}, {9, 9, 0, 0, key1, 0}), floats({3, 1, 2}, {1, 1, 4, 8, 8, 0})},
+      rowsOf({0, 0, 0}));
   ASSERT_TRUE(results) << results.error().message;
   std::vector<float> all = std::get<std::shared_ptr<const Tensor>>((*results)[0])->data;
   EXPECT_THAT(std::vector<float>(all.begin() + 8, all.end()),
@@ -247,21 +266,25 @@ TEST(cache_write, rounds_to_the_caches_type_to_nearest_even) {
   for (size_t at; (at = text.find("dim = 2, f32")) != std::string::npos;)
     text.replace(at, 12, "dim = 2, bf16");
   Program program(text);
-  // Between 1 and 1 + 2^-7 lies the even 1; just above it is 1 + 2^-7; 1 + 3 * 2^-8 goes to the even 1 + 2^-6.
-  expectFloats(program.run({std::monostate(), std::monostate(), floats({1, 2, 2}, {0, 0, 0, 0}), floats({1, 1, 2}, {0, 0}),
-                            floats({1, 1, 2}, {1 + 0x1p-8f, 1 + 3 * 0x1p-8f})}, rowsOf({0})),
+  // Between 1 and 1 + 2^-7 lies the even 1; just above it is 1 + 2^-7; 1 + 3 * 2^-8 goes to the even 1 +
+  // 2^-6.
+  expectFloats(program.run({std::monostate(), std::monostate(), floats({1, 2, 2}, {0, 0, 0, 0}),
+                            floats({1, 1, 2}, {0, 0}), floats({1, 1, 2}, {1 + 0x1p-8f, 1 + 3 * 0x1p-8f})},
+                           rowsOf({0})),
                {1, 2, 2}, {1, 1 + 0x1p-6f, 1, 1 + 0x1p-6f}, 0);
 }
 
 TEST(experts, sums_weighted_experts) {
   // Expert e multiplies by e + 1 in gate, 1 in up and 10 in down: weight * 10 * silu((e + 1) x) x.
-  Program program(R"(func.func @f(%x: tensor<?x1xf32>, %w: tensor<?x2xf32>, %e: tensor<?x2xi32>, %g: tensor<3x1x1xf32>, %u: tensor<3x1x1xf32>, %d: tensor<3x1x1xf32>) -> tensor<?x1xf32> {
+  Program program(
+      R"(func.func @f(%x: tensor<?x1xf32>, %w: tensor<?x2xf32>, %e: tensor<?x2xi32>, %g: tensor<3x1x1xf32>, %u: tensor<3x1x1xf32>, %d: tensor<3x1x1xf32>) -> tensor<?x1xf32> {
     %y = qwen.experts(%x, %w, %e, %g, %u, %d) : (tensor<?x1xf32>, tensor<?x2xf32>, tensor<?x2xi32>, tensor<3x1x1xf32>, tensor<3x1x1xf32>, tensor<3x1x1xf32>) -> tensor<?x1xf32>
     return %y : tensor<?x1xf32>
   })");
   auto silu = [](float x) { return x / (1 + std::exp(-x)); };
-  expectFloats(program.run({floats({2, 1}, {1, 2}), floats({2, 2}, {.75f, .25f, .5f, .5f}), ints({2, 2}, {2, 0, 1, 2}),
-                            floats({3, 1, 1}, {1, 2, 3}), floats({3, 1, 1}, {1, 1, 1}), floats({3, 1, 1}, {10, 10, 10})}),
+  expectFloats(program.run({floats({2, 1}, {1, 2}), floats({2, 2}, {.75f, .25f, .5f, .5f}),
+                            ints({2, 2}, {2, 0, 1, 2}), floats({3, 1, 1}, {1, 2, 3}),
+                            floats({3, 1, 1}, {1, 1, 1}), floats({3, 1, 1}, {10, 10, 10})}),
                {2, 1}, {7.5f * silu(3) + 2.5f * silu(1), 10 * silu(4) + 10 * silu(6)}, 1e-5f);
 }
 
@@ -286,9 +309,16 @@ TEST(layers, hand_the_layer_and_the_instance_to_each_callee) {
     func.func @f(%batch: !qwen.batch, %cache: !qwen.cache<layers = 3, heads = 1, dim = 2, f32>, %x: tensor<?x1xf32>, %r: tensor<?x2xf32>) -> tensor<?x1xf32> {
       %y = qwen.layers(%x, %r, %batch, %cache) through [@a, @b, @a] : (tensor<?x1xf32>, tensor<?x2xf32>, !qwen.batch, !qwen.cache<layers = 3, heads = 1, dim = 2, f32>) -> tensor<?x1xf32>
       return %y : tensor<?x1xf32>
-    })", {{"layer.0", {0}}, {"layer.1", {1}}, {"layer.2", {2}}, {"tens.0", {10}}, {"tens.2", {20}}, {"one", {1}}});
+    })",
+                  {{"layer.0", {0}},
+                   {"layer.1", {1}},
+                   {"layer.2", {2}},
+                   {"tens.0", {10}},
+                   {"tens.2", {20}},
+                   {"one", {1}}});
   // ((1 + 0 + 10) * 2) + 2 + 20
-  expectFloats(program.run({std::monostate(), std::monostate(), floats({1, 1}, {1}), floats({1, 2}, {0, 0})}, rowsOf({0})),
+  expectFloats(program.run({std::monostate(), std::monostate(), floats({1, 1}, {1}), floats({1, 2}, {0, 0})},
+                           rowsOf({0})),
                {1, 1}, {44});
 }
 
