@@ -69,10 +69,12 @@ ordered_json describe(const ModelFile &model) {
           {"sections", sections(model)}};
 }
 
-/// "key   value" lines; objects and lists in JSON.
+/// "key   value" lines, and a line for each section.
 std::string table(const ordered_json &description) {
   std::string text;
   for (const auto &[key, value] : description.items()) {
+    if (key == "config") // long, and summarised by the rest
+      continue;
     std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
     if (key == "sections") {
       for (const ordered_json &section : value)

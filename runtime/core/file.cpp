@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
@@ -27,6 +28,13 @@ std::string systemMessage(std::string_view what, std::string_view path, int erro
   return message;
 }
 
+/// The executable's own path instead of /proc/self/exe, for messages and for the files beside it.
+static std::string realName(const std::string &path) {
+  char target[PATH_MAX];
+  ssize_t length = path == "/proc/self/exe" ? readlink(path.c_str(), target, sizeof target) : -1;
+  return length > 0 ? std::string(target, length) : path;
+}
+
 Result<File> File::open(const std::string &path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
@@ -36,7 +44,7 @@ Result<File> File::open(const std::string &path) {
     close(fd);
     return userError("expected a regular file, found something else at '" + path + "'");
   }
-  return File(fd, static_cast<uint64_t>(status.st_size), path);
+  return File(fd, static_cast<uint64_t>(status.st_size), realName(path));
 }
 
 File::File(File &&other) noexcept : fd(other.fd), size(other.size), name(std::move(other.name)) {

@@ -24,7 +24,7 @@ public:
 
   int descriptor() const { return fd; }
   uint64_t bytes() const { return size; }
-  const std::string &path() const { return name; }
+  const std::string &path() const { return name; } // /proc/self/exe resolved
 
   /// Reads exactly [offset, offset + count); a file that ends before is an error. Safe from several threads.
   Status read(uint64_t offset, void *out, uint64_t count) const;

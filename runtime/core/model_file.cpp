@@ -1,23 +1,13 @@
 #include "runtime/core/model_file.h"
 
-#include <climits>
-#include <unistd.h>
-
 namespace qwench {
 
 namespace {
 
-/// The directory part of a path with its slash; /proc/self/exe is followed, because its neighbours are meant.
+/// The directory part of a path, with its slash.
 std::string directoryOf(const std::string &path) {
-  std::string real = path;
-  if (path == "/proc/self/exe") {
-    char target[PATH_MAX];
-    ssize_t length = readlink(path.c_str(), target, sizeof target);
-    if (length > 0)
-      real.assign(target, length);
-  }
-  size_t slash = real.rfind('/');
-  return slash == std::string::npos ? "" : real.substr(0, slash + 1);
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash + 1);
 }
 
 } // namespace

@@ -36,6 +36,9 @@ void record(const QwenchStep &step, bool decode) {
 void step(const QwenchStep *step, int64_t thread, int64_t threads, bool decode) {
   if (thread == 0)
     record(*step, decode);
+  static const char *slow = getenv("QWENCH_FAKE_MICROSECONDS"); // per step, for tests that interrupt
+  if (slow)
+    usleep(static_cast<useconds_t>(atoi(slow)));
   auto *cache = reinterpret_cast<int32_t *>(step->cache);
   for (int64_t row = thread; row < step->rows; row += threads)
     cache[step->slots[row] * step->cache_capacity + step->positions[row]] = step->tokens[row];

@@ -10,8 +10,13 @@
 
 namespace qwench::fake {
 
-constexpr int64_t kVocabulary = 50, kStride = 64, kContext = 100, kPrefillRows = 8, kDecodeRows = 3,
-                  kGranule = 16;
+// A build for text has a vocabulary that a tokenizer fits.
+#ifdef QWENCH_FAKE_TEXT
+constexpr int64_t kVocabulary = 4100, kStride = 4112, kContext = 400;
+#else
+constexpr int64_t kVocabulary = 50, kStride = 64, kContext = 100;
+#endif
+constexpr int64_t kPrefillRows = 8, kDecodeRows = 3, kGranule = 16;
 constexpr int64_t kWeightBytes = 5000;
 
 /// What one step was given.
