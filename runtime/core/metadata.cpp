@@ -10,7 +10,10 @@ namespace {
 using nlohmann::json;
 
 Error wrong(const std::string &where, const std::string &expected) {
-  return userError("metadata section: expected " + expected + " at '" + where + "'");
+  std::string message = "metadata section: expected " + expected + " at '" + where + "'";
+  for (char &c : message) // names come from the file
+    c = static_cast<unsigned char>(c) < ' ' ? '?' : c;
+  return userError(message);
 }
 
 /// Reads object[key] into `out` if it is there and not null.

@@ -1,5 +1,5 @@
-// The text side of the command line: the fake model with the example's tokenizer and a small chat template. What it
-// says is noise, but always the same noise.
+// The text side of the command line: the fake model with the example's tokenizer and a small chat template.
+// What it says is noise, but always the same noise.
 #include "frontends/huggingface/tokenizer/tokenizer.h"
 #include "runtime/core/sampler.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -22,7 +22,8 @@ constexpr const char *kTemplate =
     "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}"
     "{%- if tools %}{{ tools | tojson }}{%- endif %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
-    "{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
+    "{%- if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- "
+    "endif %}"
     "{%- endif %}";
 
 std::string asString(const std::vector<uint8_t> &bytes) { return {bytes.begin(), bytes.end()}; }
@@ -80,7 +81,9 @@ TEST_F(TextCliTest, RunContinuesRawText) {
   EXPECT_EQ(run.err, "");
   EXPECT_EQ(run.out, answer("Once upon a time", 12) + "\n");
   EXPECT_EQ(shell("printf 'Once upon a time' | MODEL run --raw -n 12 -t 2").out, run.out);
-  EXPECT_EQ(shell("MODEL generate --tokens " + fake::joined(tokenizer->encode("Once upon a time")) + " -n 5").code, 0);
+  EXPECT_EQ(
+      shell("MODEL generate --tokens " + fake::joined(tokenizer->encode("Once upon a time")) + " -n 5").code,
+      0);
 }
 
 TEST_F(TextCliTest, RunAppliesTheTemplate) {
@@ -113,7 +116,8 @@ TEST_F(TextCliTest, PaddingIdsAreNeverSaid) {
 }
 
 TEST_F(TextCliTest, TemplateRendersConversations) {
-  write(directory + "/m.json", R"([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}])");
+  write(directory + "/m.json",
+        R"([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}])");
   write(directory + "/t.json", R"([{"name": "f"}])");
   const std::string both = turn("user", "Hi") + turn("assistant", "Yes");
   EXPECT_EQ(shell("MODEL template --messages m.json").out, both + "<|im_start|>assistant\n");
@@ -147,7 +151,8 @@ TEST_F(TextCliTest, PerplexityFollowsItsDefinition) {
     Ran run = shell(std::string("MODEL perplexity text --context 100 --json -t ") + threads);
     ASSERT_EQ(run.code, 0) << run.err;
     auto report = nlohmann::json::parse(run.out);
-    EXPECT_NEAR(report.at("perplexity").get<double>(), std::exp(sum / predicted), 1e-6 * std::exp(sum / predicted));
+    EXPECT_NEAR(report.at("perplexity").get<double>(), std::exp(sum / predicted),
+                1e-6 * std::exp(sum / predicted));
     EXPECT_EQ(report.at("predicted_tokens"), predicted);
     EXPECT_EQ(report.at("tokens"), ids.size());
   }
@@ -203,7 +208,8 @@ public:
       FD_SET(fd, &set);
       timeval patience = {10, 0};
       char buffer[4096];
-      ssize_t got = select(fd + 1, &set, nullptr, nullptr, &patience) == 1 ? read(fd, buffer, sizeof buffer) : -1;
+      ssize_t got =
+          select(fd + 1, &set, nullptr, nullptr, &patience) == 1 ? read(fd, buffer, sizeof buffer) : -1;
       if (got <= 0)
         return false;
       seen.append(buffer, got);
@@ -249,10 +255,11 @@ TEST_F(TextCliTest, CtrlCStopsTheAnswerAndNotTheProgram) {
 
 TEST_F(TextCliTest, ThinkingIsDimmedOnATerminal) {
   // A template that ends inside a think block, as those of thinking models do.
-  write(program, fake::bundleBytes({{QWENCH_SECTION_TOKENIZER, asString(blob)},
-                                    {QWENCH_SECTION_CHAT_TEMPLATE, "{{ messages[0].content + '<think>\\n' }}"},
-                                    {QWENCH_SECTION_WEIGHTS, fake::weights()}},
-                                   qwench_program.plan_hash, fake::readFile(FAKE_MODEL)));
+  write(program,
+        fake::bundleBytes({{QWENCH_SECTION_TOKENIZER, asString(blob)},
+                           {QWENCH_SECTION_CHAT_TEMPLATE, "{{ messages[0].content + '<think>\\n' }}"},
+                           {QWENCH_SECTION_WEIGHTS, fake::weights()}},
+                          qwench_program.plan_hash, fake::readFile(FAKE_MODEL)));
   Terminal terminal(program, {"run", "-n", "3", "Hi"});
   EXPECT_TRUE(terminal.waitFor("\033[2m"));
   EXPECT_TRUE(terminal.waitFor("\033[22m"));
@@ -265,8 +272,9 @@ TEST_F(TextCliTest, DamagedTextSectionsAreErrors) {
   broken[broken.find("<|im_start|>assistant") + 3] ^= 1; // in the template
   write(program, broken);
   expectError("MODEL run hi", "chat template section: expected checksum");
-  write(program, fake::bundleBytes({{QWENCH_SECTION_TOKENIZER, "nonsense"}, {QWENCH_SECTION_WEIGHTS, fake::weights()}},
-                                   qwench_program.plan_hash, fake::readFile(FAKE_MODEL)));
+  write(program,
+        fake::bundleBytes({{QWENCH_SECTION_TOKENIZER, "nonsense"}, {QWENCH_SECTION_WEIGHTS, fake::weights()}},
+                          qwench_program.plan_hash, fake::readFile(FAKE_MODEL)));
   expectError("echo hi | MODEL tokenize", "tokenizer");
 }
 
