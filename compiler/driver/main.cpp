@@ -152,6 +152,11 @@ int main(int argc, char **argv) {
   inspectCommand->add_option("PATH", inspected, "model directory, config.json, or compiled program")
       ->required();
   inspectCommand->add_flag("--json", json, "as one JSON object");
+  if (argc > 1 && argv[1][0] != '-' && std::string_view(argv[1]) != "compile" &&
+      std::string_view(argv[1]) != "inspect") {
+    fprintf(stderr, "qwench: expected compile or inspect, found '%s' (qwench --help tells more)\n", argv[1]);
+    return 1;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &request) {

@@ -60,11 +60,11 @@ Status linkInto(const Package &package, link::OutputFile &output) {
   link::LinkOptions options;
   options.output = package.kind == Rung::Shared ? link::Output::SharedObject : link::Output::Executable;
   options.object = object.path();
-  options.image = output.temporary();
   options.threads = package.threads;
-  if (Status linked = link::linkImage(*kit, options); !linked)
-    return linked;
-  return output.reopen();
+  Result<std::string> image = link::linkImage(*kit, options);
+  if (!image)
+    return image.takeError();
+  return output.append(*image);
 }
 
 /// The weights section, in the file at the place where it stays.

@@ -4,6 +4,11 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 LLD_HAS_DRIVER(elf)
@@ -12,7 +17,7 @@ namespace qwench::link {
 
 namespace {
 
-std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options) {
+std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options, const std::string &image) {
   bool shared = options.output == Output::SharedObject;
   std::vector<std::string> args = {"ld.lld",
                                    "-m",
@@ -30,7 +35,7 @@ std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options) {
                                    "noexecstack",
                                    "--threads=" + std::to_string(options.threads),
                                    "-o",
-                                   options.image};
+                                   image};
   auto add = [&](std::initializer_list<std::string> more) { args.insert(args.end(), more); };
   if (shared)
     add({"-shared", "-Bsymbolic", "--no-undefined", "--version-script=" + kit.path("exports.map"),
@@ -55,10 +60,56 @@ std::string firstError(llvm::StringRef text) {
   return line.empty() ? "no reason given" : line.str();
 }
 
+/// A pipe that collects what is written to its path. lld writes straight to a file that is no regular one.
+class Collector {
+public:
+  Collector() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+      return;
+    in = ends[1];
+    reader = std::thread([this, out = ends[0]] { collect(out); });
+  }
+  Collector(const Collector &) = delete;
+  ~Collector() { finish(); }
+
+  bool valid() const { return in >= 0; }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(in); }
+  /// Waits until nobody can write any more.
+  std::string finish() {
+    if (reader.joinable()) {
+      close(in);
+      reader.join();
+    }
+    return std::move(bytes);
+  }
+
+private:
+  void collect(int out) {
+    std::vector<char> block(1 << 16);
+    for (;;) {
+      ssize_t count = read(out, block.data(), block.size());
+      if (count < 0 && errno == EINTR)
+        continue;
+      if (count <= 0)
+        break;
+      bytes.append(block.data(), count);
+    }
+    close(out);
+  }
+
+  int in = -1;
+  std::string bytes;
+  std::thread reader;
+};
+
 } // namespace
 
-Status linkImage(const Kit &kit, const LinkOptions &options) {
-  std::vector<std::string> args = arguments(kit, options);
+Result<std::string> linkImage(const Kit &kit, const LinkOptions &options) {
+  Collector collector;
+  if (!collector.valid())
+    return userError(std::string("cannot make a pipe: ") + strerror(errno));
+  std::vector<std::string> args = arguments(kit, options, collector.path());
   std::vector<const char *> pointers;
   for (const std::string &arg : args)
     pointers.push_back(arg.c_str());
@@ -67,7 +118,7 @@ Status linkImage(const Kit &kit, const LinkOptions &options) {
   lld::Result result = lld::lldMain(pointers, llvm::nulls(), errors, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0)
     return internalError("cannot link the model: " + firstError(complaints));
-  return ok();
+  return collector.finish();
 }
 
 } // namespace qwench::link

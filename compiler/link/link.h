@@ -13,12 +13,12 @@ enum class Output { Executable, SharedObject };
 struct LinkOptions {
   Output output = Output::Executable;
   std::string object; ///< path of the model's object file
-  std::string image;  ///< path to write
   int threads = 1;
 };
 
-/// Links the object with the runtime. The result needs libc and libm and nothing else; a shared object
-/// exports the functions of runtime/abi/qwench.h. The same input gives the same bytes.
-Status linkImage(const Kit &kit, const LinkOptions &options);
+/// Links the object with the runtime. Gives the bytes of the image: they never touch a disk, so a full one
+/// cannot kill the linker, which maps the files it writes. The image needs libc and libm and nothing else; a
+/// shared object exports the functions of runtime/abi/qwench.h. The same input gives the same bytes.
+Result<std::string> linkImage(const Kit &kit, const LinkOptions &options);
 
 } // namespace qwench::link

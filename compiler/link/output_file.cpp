@@ -53,15 +53,6 @@ void OutputFile::discard() {
   working.clear();
 }
 
-Status OutputFile::reopen() {
-  close(fd);
-  fd = open(working.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0)
-    return writeError(name, errno);
-
-  return ok();
-}
-
 Result<uint64_t> OutputFile::size() const {
   struct stat status;
   if (fstat(fd, &status) != 0)

@@ -28,8 +28,6 @@ public:
   const std::string &temporary() const { return working; }
   int descriptor() const { return fd; }
 
-  /// Opens the temporary file anew after another program (the linker) has replaced it.
-  Status reopen();
   /// Bytes in the file.
   Result<uint64_t> size() const;
   Status append(std::string_view bytes);

@@ -59,7 +59,7 @@ struct PackPlan {
 /// other than f32, f16 and bf16 are errors. Reads no data.
 Result<PackPlan> planPacking(mlir::ModuleOp planned, const TensorSource &source);
 
-/// Bytes of the weight section of a planned module: the end of the last weight.
+/// Bytes of the weight section of a planned module: what its `qwen.plan` says, else the end of the last weight.
 Result<uint64_t> sectionBytes(mlir::ModuleOp planned);
 
 struct PackOptions {

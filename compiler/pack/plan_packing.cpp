@@ -214,7 +214,14 @@ Result<uint64_t> sectionBytes(ModuleOp planned) {
   Result<PackPlan> plan = resolve(planned, nullptr);
   if (!plan)
     return plan.takeError();
-  return plan->extent;
+  auto totals = planned->getAttrOfType<qwen::PlanAttr>("qwen.plan");
+  if (!totals)
+    return plan->extent;
+  uint64_t bytes = totals.getWeightBytes();
+  if (bytes < plan->extent)
+    return internalError("expected a weight section of at least " + std::to_string(plan->extent) + " bytes, found " +
+                         std::to_string(bytes));
+  return bytes;
 }
 
 } // namespace qwench::pack

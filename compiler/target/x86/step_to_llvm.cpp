@@ -111,13 +111,13 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     });
   }
 
-  /// `void qwench_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`.
+  /// `void qwench_step_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`.
   void emitEntry(func::FuncOp inner) {
     ImplicitLocOpBuilder b(inner.getLoc(), inner);
     auto pointer = LLVM::LLVMPointerType::get(&getContext());
     auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
                                             {pointer, b.getI64Type(), b.getI64Type()});
-    auto outer = LLVM::LLVMFuncOp::create(b, ("qwench_" + inner.getSymName()).str(), type);
+    auto outer = LLVM::LLVMFuncOp::create(b, ("qwench_step_" + inner.getSymName()).str(), type);
     Block *body = outer.addEntryBlock(b);
     b.setInsertionPointToStart(body);
     Value step = body->getArgument(0), thread = body->getArgument(1), threads = body->getArgument(2);
@@ -218,8 +218,8 @@ void StepToLLVM::emitProgram() {
   w.number(64, plan.getCacheGranule());
   for (StringRef name : {"flops_per_token", "flops_per_output", "attention_flops_per_pair"})
     w.number(64, number(name));
-  w.address("qwench_prefill");
-  w.address("qwench_decode");
+  w.address("qwench_step_prefill");
+  w.address("qwench_step_decode");
   w.finish("qwench_program");
 }
 

@@ -71,15 +71,19 @@ Kit testKit() {
   return kit.take();
 }
 
+void linkTo(Output output, const std::string &path, int threads) {
+  Result<std::string> image = linkImage(testKit(), {output, QWENCH_TEST_OBJECT, threads});
+  ASSERT_TRUE(image) << image.error().message;
+  std::ofstream(path, std::ios::binary) << *image;
+  fs::permissions(path, fs::perms::owner_all);
+}
+
 } // namespace
 
 TEST(Link, AnExecutableNeedsNothingButLibcAndLibm) {
   Directory directory;
-  for (const char *name : {"a", "b"}) {
-    Status status = linkImage(testKit(), {Output::Executable, QWENCH_TEST_OBJECT, directory / name, 2});
-    ASSERT_TRUE(status) << status.error().message;
-    fs::permissions(directory / name, fs::perms::owner_all);
-  }
+  for (const char *name : {"a", "b"})
+    linkTo(Output::Executable, directory / name, 2);
   EXPECT_EQ(output(directory / "a"), "caught 0.841\n");
   for (const std::string &name : needed(directory / "a"))
     EXPECT_TRUE(name == "libc.so.6" || name == "libm.so.6" || name == "ld-linux-x86-64.so.2") << name;
@@ -89,8 +93,7 @@ TEST(Link, AnExecutableNeedsNothingButLibcAndLibm) {
 
 TEST(Link, ASharedObjectExportsTheInterfaceOnly) {
   Directory directory;
-  Status status = linkImage(testKit(), {Output::SharedObject, QWENCH_TEST_OBJECT, directory / "a.so", 1});
-  ASSERT_TRUE(status) << status.error().message;
+  linkTo(Output::SharedObject, directory / "a.so", 1);
   std::string symbols = output("llvm-nm-22 -D --defined-only '" + (directory / "a.so") + "' 2>&1");
   EXPECT_THAT(symbols, HasSubstr(" T qwench_open"));
   EXPECT_EQ(std::count(symbols.begin(), symbols.end(), '\n'), 12) << symbols;
@@ -98,10 +101,10 @@ TEST(Link, ASharedObjectExportsTheInterfaceOnly) {
 
 TEST(Link, ALinkThatFailsSaysWhy) {
   Directory directory;
-  Status status = linkImage(testKit(), {Output::Executable, directory / "none.o", directory / "a", 1});
-  ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().fault, Error::Fault::Internal);
-  EXPECT_THAT(status.error().message, HasSubstr("none.o"));
+  Result<std::string> image = linkImage(testKit(), {Output::Executable, directory / "none.o", 1});
+  ASSERT_FALSE(image);
+  EXPECT_EQ(image.error().fault, Error::Fault::Internal);
+  EXPECT_THAT(image.error().message, HasSubstr("none.o"));
 }
 
 TEST(Link, AKitWithoutAFileSaysWhich) {

@@ -1,0 +1,256 @@
+// Compiled models compute what transformers computes (tests/golden/README.md says what is asked), and the
+// ways to the same position agree: prefill and decode, whole and in chunks, alone and in a batch, with 1, 2
+// and 3 threads.
+#include "tests/e2e/npy.h"
+#include "tests/e2e/process.h"
+#include "tests/e2e/shared_model.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
+using namespace qwench::e2e;
+using nlohmann::json;
+
+namespace {
+
+json readJson(const std::string &path) { return json::parse(readFile(path)); }
+
+const json &manifest() {
+  static const json value = readJson(QWENCH_SOURCE_DIR "/tests/golden/manifest.json");
+  return value;
+}
+
+struct Case {
+  std::string model, dtype;
+};
+
+/// Every model in f32, and those with bfloat16 checkpoints in bf16, too.
+std::vector<Case> cases() {
+  std::vector<Case> result;
+  for (const auto &[name, entry] : manifest()["models"].items()) {
+    result.push_back({name, "f32"});
+    if (entry["dtype"] == "bfloat16")
+      result.push_back({name, "bf16"});
+  }
+  return result;
+}
+
+double range(std::span<const float> row) {
+  auto [low, high] = std::minmax_element(row.begin(), row.end());
+  return static_cast<double>(*high) - *low;
+}
+
+/// Largest difference of two rows, relative to the range of the second; infinite if anything is not finite.
+double difference(std::span<const float> found, std::span<const float> expected) {
+  double most = 0;
+  for (size_t i = 0; i < expected.size(); i++) {
+    double d = std::abs(static_cast<double>(found[i]) - expected[i]);
+    most = std::isfinite(d) ? std::max(most, d) : INFINITY;
+  }
+  return most / std::max(range(expected), 1e-30);
+}
+
+double difference(const Logits &found, const Logits &expected) {
+  if (found.values.size() != expected.values.size())
+    return INFINITY;
+  double most = 0;
+  for (int64_t i = 0; i < expected.rows(); i++)
+    most = std::max(most, difference(found.row(i), expected.row(i)));
+  return most;
+}
+
+/// KL(softmax(p) || softmax(q)) in nats.
+double divergence(std::span<const float> p, std::span<const float> q) {
+  auto logSum = [](std::span<const float> row) {
+    double most = *std::max_element(row.begin(), row.end()), sum = 0;
+    for (float value : row)
+      sum += std::exp(value - most);
+    return most + std::log(sum);
+  };
+  double sumP = logSum(p), sumQ = logSum(q), result = 0;
+  for (size_t i = 0; i < p.size(); i++)
+    result += std::exp(p[i] - sumP) * ((p[i] - sumP) - (q[i] - sumQ));
+  return std::isfinite(result) ? result : INFINITY;
+}
+
+struct Prompt {
+  std::string name;
+  std::vector<int32_t> ids;
+  Array<float> logits;
+  std::vector<int64_t> positions;
+  std::vector<int32_t> greedy;
+  std::vector<double> gaps;
+};
+
+std::vector<Prompt> prompts(const std::string &model) {
+  std::vector<Prompt> result;
+  json golden = readJson(goldenModel(model) + "/golden.json");
+  for (const auto &[name, entry] : golden.items()) {
+    std::string stem = goldenModel(model) + "/" + name;
+    result.push_back({name, readIds(stem + ".ids.npy").values, readFloats(stem + ".logits.npy"),
+                      entry["positions"], entry["greedy"], entry["greedy_gap"]});
+  }
+  return result;
+}
+
+const Prompt &longest(const std::vector<Prompt> &prompts) {
+  return *std::max_element(prompts.begin(), prompts.end(),
+                           [](const Prompt &a, const Prompt &b) { return a.ids.size() < b.ids.size(); });
+}
+
+} // namespace
+
+class Golden : public testing::TestWithParam<Case> {
+protected:
+  void SetUp() override {
+    Outcome outcome = runTool({"compile", goldenModel(GetParam().model), "-o", scratch / "model.so", "--emit",
+                              "shared", "--no-tokenizer", "--max-context", "512", "-j", "1", "--dtype",
+                              GetParam().dtype, "--kv-dtype", GetParam().dtype});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    object = std::make_unique<SharedObject>(scratch / "model.so");
+    f32 = GetParam().dtype == "f32";
+    // What a prompt's length does to the frequencies is decided when it is given, so ways to a position
+    // differ.
+    std::string config = readFile(goldenModel(GetParam().model) + "/config.json");
+    lengthMatters =
+        config.find("\"dynamic\"") != std::string::npos || config.find("\"longrope\"") != std::string::npos;
+    golden = prompts(GetParam().model);
+    ASSERT_FALSE(golden.empty());
+  }
+
+  void compareLogits();
+  void compareGreedy();
+  void compareWays();
+  void compareThreads();
+  void compareBatch();
+  /// Differences that the order of additions makes: in bf16 a rounding of an activation may fall the other
+  /// way.
+  double noise() const { return f32 ? 2e-5 : 5e-2; }
+
+  Scratch scratch;
+  std::unique_ptr<SharedObject> object;
+  std::vector<Prompt> golden;
+  bool f32 = true, lengthMatters = false;
+};
+
+void Golden::compareLogits() {
+  ModelSession session(*object, 2);
+  double sum = 0;
+  int64_t rows = 0;
+  for (const Prompt &prompt : golden) {
+    session.empty(0);
+    Logits found = session.prefill(0, prompt.ids);
+    for (size_t i = 0; i < prompt.positions.size(); i++) {
+      std::span<const float> expected(prompt.logits.row(i), prompt.logits.shape[1]);
+      std::span<const float> row = found.row(prompt.positions[i]);
+      if (f32)
+        ASSERT_LE(difference(row, expected), 1e-4) << prompt.name << " at position " << prompt.positions[i];
+      sum += divergence(expected, row);
+      rows++;
+    }
+  }
+  double allowed = manifest()["models"][GetParam().model]["bf16_kl_mean"];
+  RecordProperty("mean_kl", std::to_string(sum / rows));
+  EXPECT_LE(sum / rows, f32 ? 1e-6 : 1.5 * allowed) << "transformers' own bf16 run: " << allowed;
+}
+
+void Golden::compareGreedy() {
+  ModelSession session(*object, 2);
+  for (const Prompt &prompt : golden) {
+    session.empty(0);
+    Logits logits = session.prefill(0, prompt.ids);
+    double spread = range(logits.row(logits.rows() - 1));
+    for (size_t i = 0; i < prompt.greedy.size(); i++) {
+      if (prompt.gaps[i] <= (f32 ? 1e-4 * spread : 0.15))
+        break;
+      int32_t token = session.likeliest(0);
+      ASSERT_EQ(token, prompt.greedy[i])
+          << prompt.name << " step " << i << " with a gap of " << prompt.gaps[i];
+      spread = range(session.decode(0, token).row(0));
+    }
+  }
+}
+
+/// Prefill at once, in chunks, and token by token.
+void Golden::compareWays() {
+  if (lengthMatters)
+    return;
+  const Prompt &prompt = longest(golden);
+  std::span<const int32_t> ids(prompt.ids);
+  ModelSession session(*object, 2, 2);
+  Logits whole = session.prefill(0, ids);
+  Logits chunks;
+  chunks.vocab = whole.vocab;
+  for (size_t at = 0, chunk = 1; at < ids.size(); at += chunk, chunk = 2 * chunk + 1) {
+    Logits part = session.prefill(1, ids.subspan(at, std::min(chunk, ids.size() - at)));
+    chunks.values.insert(chunks.values.end(), part.values.begin(), part.values.end());
+  }
+  EXPECT_LE(difference(chunks, whole), noise()) << "in chunks";
+  session.empty(1);
+  size_t start = ids.size() > 24 ? ids.size() - 24 : 1;
+  session.prefill(1, ids.first(start));
+  for (size_t at = start; at < ids.size(); at++)
+    ASSERT_LE(difference(session.decode(1, ids[at]).row(0), whole.row(at)), noise()) << "decode at " << at;
+}
+
+void Golden::compareThreads() {
+  const Prompt &prompt = longest(golden);
+  std::vector<Logits> found;
+  for (int threads : {1, 2, 3}) {
+    ModelSession session(*object, threads);
+    Logits logits = session.prefill(0, prompt.ids);
+    for (int i = 0; i < 4; i++) {
+      Logits more = session.decode(0, i);
+      logits.values.insert(logits.values.end(), more.values.begin(), more.values.end());
+    }
+    found.push_back(std::move(logits));
+  }
+  EXPECT_LE(difference(found[1], found[0]), noise()) << "1 and 2 threads";
+  EXPECT_LE(difference(found[2], found[0]), noise()) << "1 and 3 threads";
+}
+
+void Golden::compareBatch() {
+  if (lengthMatters)
+    return;
+  constexpr int steps = 5;
+  int count = static_cast<int>(golden.size());
+  std::vector<std::vector<Logits>> alone(count);
+  for (int i = 0; i < count; i++) {
+    ModelSession session(*object, 2);
+    session.prefill(0, golden[i].ids);
+    for (int step = 0; step < steps; step++)
+      alone[i].push_back(session.decode(0, golden[i].greedy[step]));
+  }
+  ModelSession session(*object, 2, count);
+  std::vector<int32_t> sequences, tokens(count);
+  for (int i = 0; i < count; i++) {
+    session.prefill(i, golden[i].ids);
+    sequences.push_back(count - 1 - i);
+  }
+  for (int step = 0; step < steps; step++) {
+    for (int i = 0; i < count; i++)
+      tokens[i] = golden[sequences[i]].greedy[step];
+    Logits found = session.decodeBatch(sequences, tokens);
+    for (int i = 0; i < count; i++)
+      ASSERT_LE(difference(found.row(i), alone[sequences[i]][step].row(0)), noise())
+          << golden[sequences[i]].name << " step " << step;
+  }
+}
+
+TEST_P(Golden, ComputesWhatTransformersComputes) {
+  compareLogits();
+  compareGreedy();
+  compareWays();
+  compareThreads();
+  compareBatch();
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(cases()), [](const auto &info) {
+  std::string name = info.param.model + "_" + info.param.dtype;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
