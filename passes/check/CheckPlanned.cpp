@@ -1,13 +1,16 @@
 // check-planned: what the planned stage promises.
 //
 // Does: fails unless the module carries a plan, every op that computes is a tile program on buffers, every
-//   buffer lies in the plan's arena for the most rows a step has, and every weight read has a layout and a
-//   place in the weight section.
+//   buffer lies in the plan's arena for the most rows a step has, no result lies where its op still reads
+//   (but a residual, in its own place), and every weight that is read has a layout and a place of its own in
+//   the weight section.
 // Assumes: the module verifies; `rows` of a buffer is made of qwen.batch_size, arith.constant, arith.muli and
-//   arith.addi.
+//   arith.addi; @decode and what it calls run steps of at most decodeRows rows.
 // Guarantees: what passes may be given to a target; it changes nothing.
 #include "passes/check/Check.h"
 
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -29,8 +32,8 @@ std::optional<int64_t> upperBound(Value value, int64_t maxRows) {
     return constant.value();
   if (!isa_and_nonnull<arith::MulIOp, arith::AddIOp>(op))
     return std::nullopt;
-  std::optional<int64_t> lhs = upperBound(op->getOperand(0), maxRows),
-                         rhs = upperBound(op->getOperand(1), maxRows);
+  std::optional<int64_t> lhs = upperBound(op->getOperand(0), maxRows);
+  std::optional<int64_t> rhs = upperBound(op->getOperand(1), maxRows);
   int64_t bound;
   if (!lhs || !rhs ||
       (isa<arith::MulIOp>(op) ? llvm::MulOverflow(*lhs, *rhs, bound) : llvm::AddOverflow(*lhs, *rhs, bound)))
@@ -59,52 +62,90 @@ std::optional<int64_t> bytesOf(BufferOp buffer, int64_t maxRows) {
         llvm::AddOverflow(last, span, last))
       return std::nullopt;
   }
-  int64_t bytes;
-  if (llvm::MulOverflow(last + 1, int64_t(llvm::divideCeil(type.getElementTypeBitWidth(), 8)), bytes))
+  int64_t bytes, width = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  if (llvm::MulOverflow(last + 1, width, bytes))
     return std::nullopt;
   return bytes;
 }
 
-/// Every op that computes: calls `check(op, tile, hasBufferSemantics)`.
-template <typename Check> void visitTileOp(Operation *op, Check check) {
-  llvm::TypeSwitch<Operation *>(op)
-      .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, SwigluOp, AddOp, RouterOp,
-            OutputRowsOp, FusedLinearOp, QkNormRopeCacheOp, FusedRouterOp, DispatchOp, GroupedLinearOp,
-            CombineOp, GroupedLinearCombineOp>(
-          [&](auto tileOp) { check(tileOp.getTile(), tileOp.hasBufferSemantics()); })
-      .template Case<CacheWriteOp>(
-          [&](CacheWriteOp write) { check(write.getTile(), isa<BaseMemRefType>(write.getKey().getType())); });
+/// The functions that only decode steps run: @decode and the layers it calls, unless @prefill calls them too.
+llvm::DenseSet<Operation *> decodeFunctions(ModuleOp module) {
+  llvm::DenseSet<Operation *> functions[2];
+  for (auto [entry, called] : llvm::zip(ArrayRef<StringRef>{"prefill", "decode"}, functions))
+    if (auto function = module.lookupSymbol<func::FuncOp>(entry)) {
+      called.insert(function);
+      function.walk([&, &reached = called](LayersOp layers) {
+        for (auto callee : layers.getCallees().getAsRange<FlatSymbolRefAttr>())
+          reached.insert(module.lookupSymbol(callee.getAttr()));
+      });
+    }
+  for (Operation *function : functions[0])
+    functions[1].erase(function);
+  return functions[1];
+}
+
+/// What the checks ask of an op that computes.
+struct TileOp {
+  std::optional<ArrayRef<int64_t>> tile;
+  bool onBuffers;
+  ValueRange dests;
+  Value inPlace; ///< the operand that a dest may be: each element is read before it is written
+};
+
+template <typename Op> TileOp describe(Op op, Value inPlace = {}) {
+  return {op.getTile(), op.hasBufferSemantics(), op.getDests(), inPlace};
+}
+
+/// Null for an op that does not compute.
+std::optional<TileOp> describeTileOp(Operation *op) {
+  return llvm::TypeSwitch<Operation *, std::optional<TileOp>>(op)
+      .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, SwigluOp, RouterOp,
+            OutputRowsOp, QkNormRopeCacheOp, FusedRouterOp, DispatchOp, GroupedLinearOp>(
+          [](auto tileOp) { return describe(tileOp); })
+      .Case<FusedLinearOp, CombineOp, GroupedLinearCombineOp>(
+          [](auto tileOp) { return describe(tileOp, tileOp.getResidual()); })
+      .Case<AddOp>([](AddOp add) { return describe(add, add.getLhs()); })
+      .Case<CacheWriteOp>([](CacheWriteOp write) {
+        return TileOp{write.getTile(), isa<BaseMemRefType>(write.getKey().getType()), {}, {}};
+      })
+      .Default([](Operation *) { return std::nullopt; });
 }
 
 struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto plan = module->getAttrOfType<PlanAttr>("qwen.plan");
+    plan = module->getAttrOfType<PlanAttr>("qwen.plan");
     if (!plan) {
       emitError(module.getLoc(), "expected a qwen.plan attribute on the module of the planned stage");
       return signalPassFailure();
     }
-    bool failed = false;
-    auto error = [&](Operation *op) {
-      failed = true;
-      return op->emitError();
-    };
-    module.walk([&](Operation *op) {
-      if (auto buffer = dyn_cast<BufferOp>(op))
-        checkBuffer(buffer, plan, error);
-      else if (auto param = dyn_cast<ParamOp>(op))
-        checkWeight(lookupWeight(param), plan, error);
-      else
-        checkCompute(op, error);
+    llvm::DenseSet<Operation *> decode = decodeFunctions(module);
+    llvm::SetVector<Operation *> weights;
+    module.walk([&](func::FuncOp function) {
+      rowBound = decode.contains(function) ? plan.getDecodeRows()
+                                           : std::max(plan.getPrefillRows(), plan.getDecodeRows());
+      function.walk([&](Operation *op) {
+        if (auto buffer = dyn_cast<BufferOp>(op))
+          checkBuffer(buffer);
+        else if (auto param = dyn_cast<ParamOp>(op))
+          weights.insert(lookupWeight(param));
+        else if (op != function)
+          checkCompute(op);
+      });
     });
-    if (failed)
-      signalPassFailure();
+    checkWeights(weights.getArrayRef());
   }
 
-  template <typename Error> void checkBuffer(BufferOp buffer, PlanAttr plan, Error error) {
+private:
+  InFlightDiagnostic error(Operation *op) {
+    signalPassFailure();
+    return op->emitError();
+  }
+
+  void checkBuffer(BufferOp buffer) {
     if (buffer.getLogits())
       return;
-    std::optional<int64_t> bytes = bytesOf(buffer, std::max(plan.getPrefillRows(), plan.getDecodeRows()));
+    std::optional<int64_t> bytes = bytesOf(buffer, rowBound);
     int64_t offset = buffer.getOffset(), end;
     if (!bytes)
       error(buffer) << "expected static strides and rows bounded by qwen.batch_size, found "
@@ -114,9 +155,58 @@ struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
                     << *bytes << " bytes at " << offset;
   }
 
-  template <typename Error> void checkWeight(WeightOp weight, PlanAttr plan, Error error) {
-    if (!weight)
+  /// Whether two buffers of the arena share bytes.
+  bool overlap(Value a, Value b) {
+    auto first = a.getDefiningOp<BufferOp>(), second = b.getDefiningOp<BufferOp>();
+    if (!first || !second || first.getLogits() || second.getLogits())
+      return false;
+    int64_t firstBytes = bytesOf(first, rowBound).value_or(0),
+            secondBytes = bytesOf(second, rowBound).value_or(0);
+    int64_t firstOffset = first.getOffset(), secondOffset = second.getOffset();
+    return firstOffset < secondOffset + secondBytes && secondOffset < firstOffset + firstBytes;
+  }
+
+  /// Whether `dest` is the very elements of `source`.
+  bool isInPlace(Value dest, Value source) {
+    auto first = dest.getDefiningOp<BufferOp>(), second = source.getDefiningOp<BufferOp>();
+    return first && second && first.getType() == second.getType() && first.getOffset() == second.getOffset();
+  }
+
+  void checkCompute(Operation *op) {
+    if (isa<ExpertsOp>(op))
+      error(op) << "expected no qwen.experts in the planned stage";
+    for (Value result : op->getResults())
+      if (isa<TensorType>(result.getType()))
+        error(op) << "expected no tensors but weights in the planned stage, found " << result.getType();
+    std::optional<TileOp> tileOp = describeTileOp(op);
+    if (!tileOp)
       return;
+    if (!tileOp->onBuffers)
+      error(op) << "expected buffer semantics in the planned stage";
+    else if (!tileOp->tile)
+      error(op) << "expected tile sizes in the planned stage";
+    for (Value dest : tileOp->dests)
+      for (Value operand : op->getOperands().drop_back(tileOp->dests.size()))
+        if (overlap(dest, operand) && !(operand == tileOp->inPlace && isInPlace(dest, operand)))
+          error(op) << "expected the result apart from what is read, found both at "
+                    << dest.getDefiningOp<BufferOp>().getOffset();
+  }
+
+  void checkWeights(ArrayRef<Operation *> weights) {
+    std::vector<std::pair<int64_t, int64_t>> places; // first byte, behind the last byte
+    for (Operation *op : weights)
+      if (auto weight = dyn_cast_or_null<WeightOp>(op))
+        checkWeight(weight, places);
+    llvm::sort(places);
+    for (size_t i = 1; i < places.size(); ++i)
+      if (places[i].first < places[i - 1].second) {
+        emitError(getOperation().getLoc())
+            << "expected weights apart from one another, found two at byte " << places[i].first;
+        return signalPassFailure();
+      }
+  }
+
+  void checkWeight(WeightOp weight, std::vector<std::pair<int64_t, int64_t>> &places) {
     if (!weight.getLayout() || !weight.getOffset() || !weight.getStride()) {
       error(weight) << "expected a layout, an offset and a stride on a weight that is read";
       return;
@@ -134,21 +224,13 @@ struct CheckPlanned : impl::CheckPlannedBase<CheckPlanned> {
       error(weight) << "expected the weight inside the section of " << plan.getWeightBytes()
                     << " bytes, found " << weight.getInstances() << " instances of " << bytes << " bytes at "
                     << offset << " stride " << stride;
+    else
+      for (int64_t instance = 0; instance < int64_t(weight.getInstances()); ++instance)
+        places.emplace_back(offset + instance * stride, offset + instance * stride + bytes);
   }
 
-  template <typename Error> void checkCompute(Operation *op, Error error) {
-    visitTileOp(op, [&](auto tile, bool onBuffers) {
-      if (!onBuffers)
-        error(op) << "expected buffer semantics in the planned stage";
-      else if (!tile)
-        error(op) << "expected tile sizes in the planned stage";
-    });
-    if (isa<ExpertsOp>(op))
-      error(op) << "expected no qwen.experts in the planned stage";
-    for (Value result : op->getResults())
-      if (isa<TensorType>(result.getType()))
-        error(op) << "expected no tensors but weights in the planned stage, found " << result.getType();
-  }
+  PlanAttr plan;
+  int64_t rowBound = 0; ///< most rows of a step that runs the function being checked
 };
 
 } // namespace
