@@ -9,6 +9,9 @@ namespace {
 constexpr std::string_view kWhiteSpace = "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}"
                                          "\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
+// Numbers (No) of Unicode 15 that PCRE2 10.42 does not know and Oniguruma 6.9.8 does: the Kaktovik numerals.
+constexpr std::string_view kNewNumbers = "\\x{1d2c0}-\\x{1d2d3}";
+
 // General categories, whose names mean the same to both libraries.
 constexpr std::string_view kCategories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc",
                                             "Me", "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps",
@@ -130,8 +133,17 @@ private:
         known |= category == name;
       if (!known)
         return fail("a general category", here());
+      const bool numbers = name == "N" || name == "No";
+      if (numbers && kind == 'P' && inClass)
+        return fail("no \\P{" + std::string(name) + "} in a class", here());
       at = end + 1;
-      out += std::string("\\") + kind + "{" + std::string(name) + "}";
+      const std::string escape = std::string("\\p{") + std::string(name) + "}";
+      if (!numbers)
+        out += std::string("\\") + kind + "{" + std::string(name) + "}";
+      else if (inClass)
+        out += escape + std::string(kNewNumbers);
+      else
+        out += (kind == 'P' ? "[^" : "[") + escape + std::string(kNewNumbers) + "]";
     } else if (at < pattern.size() && (std::string_view("rntd").find(pattern[at]) != std::string_view::npos ||
                                        ispunct(static_cast<unsigned char>(pattern[at])))) {
       out += '\\';

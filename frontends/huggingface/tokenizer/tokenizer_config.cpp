@@ -84,7 +84,8 @@ Status checkAddedTokens(const Json &config, const TokenizerDescription &descript
     }
     if (!found)
       return userError(path + ": added_tokens_decoder: expected tokens of tokenizer.json, found " +
-                       id.substr(0, 20) + " \"" + content.substr(0, 60) + "\"");
+                       Json(id.substr(0, 20) + " " + content.substr(0, 60))
+                           .dump(-1, ' ', false, Json::error_handler_t::replace));
   }
   return ok();
 }

@@ -54,7 +54,7 @@ private:
                          std::initializer_list<std::string_view> known) {
     for (const auto &[key, value] : object.items())
       if (std::find(known.begin(), known.end(), key) == known.end())
-        return unexpected(where, "no key that is not known", "\"" + key.substr(0, 60) + "\"");
+        return unexpected(where, "no key that is not known", show(key));
     return ok();
   }
 
@@ -152,7 +152,7 @@ private:
     // Ids need not be dense, but a few entries must not ask for a huge table.
     const uint64_t limit = std::min<uint64_t>(QWENCH_TOKENIZER_MAX_TOKENS / 2, 2 * vocab.size() + 65536);
     for (const auto &[text, id] : vocab.items()) {
-      const std::string where = "model.vocab[\"" + text.substr(0, 40) + "\"]";
+      const std::string where = "model.vocab[" + show(text) + "]";
       if (!id.is_number_unsigned() || id.get<uint64_t>() >= limit)
         return unexpected(where, "an id below " + std::to_string(limit), show(id));
       if (text.empty() || text.size() > QWENCH_TOKENIZER_MAX_PIECE_BYTES)

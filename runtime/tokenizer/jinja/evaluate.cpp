@@ -12,8 +12,9 @@ using EK = Expression::Kind;
 using SK = Statement::Kind;
 
 // Bounds on what a template can cost; real ones stay far below.
-constexpr int64_t kBudget = 50'000'000; // expressions, and 64-byte pieces of text they make
-constexpr int kMaxNesting = 1000;       // of expressions, statements and macros being evaluated
+constexpr int64_t kBudget =
+    50'000'000;                   // expressions, statements, rounds, and 64-byte pieces of values they make
+constexpr int kMaxNesting = 1000; // of expressions, statements and macros being evaluated
 constexpr uint32_t kMaxValueDepth = 200;
 
 class Evaluator : Context {
@@ -56,9 +57,15 @@ private:
 
   // --- bounds
 
+  void spend(int64_t steps) {
+    budget -= steps;
+    if (budget < 0)
+      fail("the template takes too many steps");
+  }
+
   Value bounded(Value value) {
     const Extent extent = value.extent();
-    budget -= static_cast<int64_t>(extent.bytes / 64);
+    spend(static_cast<int64_t>(extent.bytes / 64));
     if (extent.bytes > kMaxTextBytes)
       return fail("expected values of at most " + std::to_string(kMaxTextBytes) + " bytes");
     if (extent.depth > kMaxValueDepth && (value.list() || value.dict()))
@@ -81,6 +88,7 @@ private:
       if (error)
         return Flow::Normal;
       line = statement.line;
+      spend(1);
       if (const Flow flow = execute(statement); flow != Flow::Normal)
         return flow;
     }
@@ -164,6 +172,7 @@ private:
       fail("cannot go over a value of type " + std::string(over.typeName()));
     if (error)
       return;
+    spend(2 * static_cast<int64_t>(items->size()));
     const Expression *condition = statement.expressions[1].get();
     auto chosen = std::make_shared<List>();
     for (Value &item : *items) {
@@ -224,8 +233,7 @@ private:
 
   Value evaluate(const Expression &e) {
     line = e.line;
-    if (--budget < 0)
-      return fail("the template takes too many steps");
+    spend(1);
     if (++nesting > kMaxNesting)
       fail("expected at most " + std::to_string(kMaxNesting) + " nested evaluations");
     Value value = error ? Value() : evaluateKind(e);
@@ -382,7 +390,7 @@ private:
     if (callee.kind == EK::Attribute) {
       const Value object = evaluate(*callee.children[0]);
       const Arguments given = arguments(e);
-      budget -= static_cast<int64_t>(object.extent().bytes / 64);
+      spend(static_cast<int64_t>(object.extent().bytes / 64));
       line = e.line;
       return error ? Value() : callMethod(*this, object, callee.text, given);
     }
@@ -423,7 +431,7 @@ private:
   Value filter(const Expression &e) {
     const Value input = evaluate(*e.children[0]);
     const Arguments given = arguments(e);
-    budget -= static_cast<int64_t>(input.extent().bytes / 64);
+    spend(static_cast<int64_t>(input.extent().bytes / 64));
     line = e.line;
     return error ? Value() : bounded(callFilter(*this, e.text, input, given));
   }

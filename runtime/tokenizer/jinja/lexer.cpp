@@ -318,7 +318,10 @@ private:
 } // namespace
 
 Error templateError(int line, const std::string &message) {
-  return userError("chat template, line " + std::to_string(line) + ": " + message);
+  std::string text = message.substr(0, 500); // a template may say much
+  text.resize(validUtf8Prefix(text));
+  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }, ' ');
+  return userError("chat template, line " + std::to_string(line) + ": " + text);
 }
 
 Result<std::vector<Token>> tokenize(std::string_view source) {

@@ -32,7 +32,7 @@ struct Token {
 /// and lstrip_blocks, comments are gone, {% raw %} has become text.
 Result<std::vector<Token>> tokenize(std::string_view source);
 
-/// "line N: message".
+/// "chat template, line N: message", on one line.
 Error templateError(int line, const std::string &message);
 
 } // namespace qwench::jinja

@@ -217,7 +217,11 @@ bool isMethod(std::string_view name) {
   return std::find(std::begin(kMethods), std::end(kMethods), name) != std::end(kMethods);
 }
 
-std::string upperCase(const std::string &text) { return mapCharacters(text, utf8proc_toupper); }
+// Characters map one to one, but for the sharp s; Python knows some more ligatures that become several
+// capitals.
+std::string upperCase(const std::string &text) {
+  return mapCharacters(replaceText(text, "\u00df", "SS", -1), utf8proc_toupper);
+}
 std::string lowerCase(const std::string &text) { return mapCharacters(text, utf8proc_tolower); }
 
 std::string capitalize(const std::string &text) {

@@ -130,6 +130,8 @@ private:
     } while (takeOperator(",") && !error);
     if (bracket)
       expectOperator(")");
+    if (names.empty())
+      failExpected("a name");
     for (const std::string &name : names)
       if (name == "loop" || name == "true" || name == "false" || name == "none")
         fail("expected a name that can be set, found '" + name + "'");
