@@ -64,8 +64,8 @@ Status qwench::generateCode(mlir::ModuleOp module, const CodegenTarget &target, 
   for (llvm::Function &function : *translated)
     if (!function.isDeclaration()) {
       function.addFnAttr("target-cpu", target.cpu);
-      if (!target.features.empty())
-        function.addFnAttr("target-features", target.features);
+      function.addFnAttr("tune-cpu", target.tuneCpu);
+      function.addFnAttr("target-features", target.features);
       function.addFnAttr("prefer-vector-width", "512");
     }
   optimize(*translated, *machine);

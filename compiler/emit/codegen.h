@@ -13,8 +13,9 @@ namespace qwench {
 /// What LLVM generates code for.
 struct CodegenTarget {
   std::string triple;
-  std::string cpu;      ///< "znver4"
-  std::string features; ///< "+avx512bf16,-amx-tile"; "" for the CPU's own
+  std::string cpu;      ///< instructions that every CPU of the kind has: "x86-64"
+  std::string tuneCpu;  ///< whose timing to schedule for: "znver4"
+  std::string features; ///< instructions beyond those: "+avx2,+avx512bf16"
 };
 
 enum class CodegenOutput { LLVM, Assembly, Object };

@@ -20,7 +20,7 @@ using namespace qwench;
 
 namespace {
 
-/// Extensions that generated code may use and that a runtime can ask the CPU for.
+/// Extensions that generated code may use: all of them are checked when a compiled model starts.
 constexpr llvm::StringLiteral kChecked[] = {
     "sse4.2",     "popcnt",     "avx",        "f16c",       "avx2",         "fma",          "bmi",        "bmi2",
     "lzcnt",      "avx512f",    "avx512cd",   "avx512bw",   "avx512dq",     "avx512vl",     "avx512vbmi", "avx512vbmi2",
@@ -42,8 +42,7 @@ struct ApproximateExp : PassWrapper<ApproximateExp, OperationPass<ModuleOp>> {
 
 class X86Target final : public Target {
 public:
-  X86Target(std::string cpu, llvm::StringMap<bool> features, std::string featureText)
-      : cpu(std::move(cpu)), features(std::move(features)), featureText(std::move(featureText)) {}
+  X86Target(std::string cpu, llvm::StringMap<bool> features) : cpu(std::move(cpu)), features(std::move(features)) {}
 
   llvm::StringRef name() const override { return "x86-64"; }
 
@@ -75,12 +74,15 @@ public:
   Status supports(ModuleOp fused) const override {
     Status status = ok();
     fused.walk([&](Operation *op) {
-      if (auto router = dyn_cast<qwen::FusedRouterOp>(op)) {
-        auto weight = cast<RankedTensorType>(router.getWeight().getType());
-        if (weight.getDimSize(0) > x86::kMaxExperts)
-          status = userError("expected at most " + std::to_string(x86::kMaxExperts) + " experts for x86-64, found " +
-                             std::to_string(weight.getDimSize(0)));
-      } else if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
+      int64_t experts = 0;
+      if (auto router = dyn_cast<qwen::FusedRouterOp>(op))
+        experts = cast<ShapedType>(router.getWeight().getType()).getDimSize(0);
+      else if (auto router = dyn_cast<qwen::RouterOp>(op))
+        experts = cast<ShapedType>(router.getLogits().getType()).getDimSize(1);
+      if (experts > x86::kMaxExperts)
+        status = userError("expected at most " + std::to_string(x86::kMaxExperts) + " experts for x86-64, found " +
+                           std::to_string(experts));
+      if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
         auto query = cast<ShapedType>(attention.getQuery().getType());
         int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
         if (query.getDimSize(2) % x86::kPanel || query.getDimSize(2) > 256 || group > 128)
@@ -100,7 +102,7 @@ public:
 
   void addLoweringPasses(OpPassManager &passes) const override {
     passes.addPass(x86::createTeamSchedulePass());
-    passes.addPass(x86::createStepToLLVMPass(cpu, checkedFeatures()));
+    passes.addPass(x86::createStepToLLVMPass(cpu, llvm::join(usedFeatures(), ",")));
     passes.addPass(std::make_unique<ApproximateExp>());
     passes.addPass(createLoopInvariantCodeMotionPass());
     passes.addPass(createSCFToControlFlowPass());
@@ -117,18 +119,23 @@ public:
 
   Status emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
     static constexpr CodegenOutput outputs[] = {CodegenOutput::LLVM, CodegenOutput::Assembly, CodegenOutput::Object};
-    return generateCode(lowered, {"x86_64-unknown-linux-gnu", cpu, featureText}, outputs[static_cast<int>(kind)], out);
+    SmallVector<std::string> flags;
+    for (StringRef feature : usedFeatures())
+      flags.push_back("+" + feature.str());
+    return generateCode(lowered, {"x86_64-unknown-linux-gnu", "x86-64", cpu, llvm::join(flags, ",")},
+                        outputs[static_cast<int>(kind)], out);
   }
 
 private:
   bool hasBf16Dot() const { return features.lookup("avx512bf16") && features.lookup("avx512vl"); }
 
-  std::string checkedFeatures() const {
+  /// The CPU's extensions among those that are checked at start; generated code uses no others.
+  SmallVector<StringRef> usedFeatures() const {
     SmallVector<StringRef> names;
     for (StringRef feature : kChecked)
       if (features.lookup(feature))
         names.push_back(feature);
-    return llvm::join(names, ",");
+    return names;
   }
 
   /// Columns of a tile are a few panels: enough tiles to share, long enough streams of weights.
@@ -151,7 +158,6 @@ private:
 
   std::string cpu;
   llvm::StringMap<bool> features;
-  std::string featureText;
 };
 
 std::string listCpus() {
@@ -163,16 +169,11 @@ std::string listCpus() {
 } // namespace
 
 Result<std::unique_ptr<Target>> qwench::createX86Target(const TargetOptions &options) {
-  std::string cpu = options.cpu, text;
+  std::string cpu = options.cpu;
   llvm::StringMap<bool> features;
   if (cpu == "native") {
     cpu = llvm::sys::getHostCPUName().str();
     features = llvm::sys::getHostCPUFeatures();
-    SmallVector<std::string> flags;
-    for (auto &feature : features)
-      flags.push_back((feature.second ? "+" : "-") + feature.first().str());
-    llvm::sort(flags);
-    text = llvm::join(flags, ",");
   } else {
     if (llvm::X86::parseArchX86(cpu, /*Only64Bit=*/true) == llvm::X86::CK_None)
       return userError("expected a CPU for --cpu, found '" + cpu + "'; known are: native, " + listCpus());
@@ -181,5 +182,5 @@ Result<std::unique_ptr<Target>> qwench::createX86Target(const TargetOptions &opt
     for (StringRef name : names)
       features[name] = true;
   }
-  return std::unique_ptr<Target>(new X86Target(cpu, std::move(features), text));
+  return std::unique_ptr<Target>(new X86Target(cpu, std::move(features)));
 }
