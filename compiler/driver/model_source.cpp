@@ -21,16 +21,22 @@ std::string inside(const std::string &directory, const char *file) {
   return result.str().str();
 }
 
-/// The last component of the path that says something: of "models/Qwen3-0.6B/config.json" it is "Qwen3-0.6B".
+/// The last component of the path that says something: "Qwen3-0.6B" of "models/Qwen3-0.6B/config.json", "tiny-moe" of
+/// "examples/tiny-moe/model".
 std::string modelName(const std::string &model, ModelSource::Kind kind) {
   llvm::SmallString<256> real;
   if (fs::real_path(model, real))
     real = model;
-  if (kind == ModelSource::Kind::Config && path::filename(real) == "config.json")
+  if (kind == ModelSource::Kind::Text)
+    return path::stem(real).str();
+  if (kind == ModelSource::Kind::Config) {
+    if (path::filename(real) != "config.json")
+      return path::stem(real).str();
     path::remove_filename(real);
-  llvm::StringRef name = kind == ModelSource::Kind::Directory ? path::filename(real) : path::stem(real);
-  if (kind == ModelSource::Kind::Config && !fs::is_regular_file(real))
-    name = path::filename(real.str().rtrim('/'));
+  }
+  if (path::filename(real) == "model")
+    path::remove_filename(real);
+  llvm::StringRef name = path::filename(real);
   return name.empty() || name == "/" || name == "." ? "model" : name.str();
 }
 

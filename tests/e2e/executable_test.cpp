@@ -113,6 +113,38 @@ TEST(Executable, RandomWeightsNeedOnlyAConfiguration) {
   EXPECT_NE(logits(scratch / "other", "moe-base").values, once.values);
 }
 
+TEST(Object, LinksIntoAProgramOfOnesOwn) {
+  Scratch scratch;
+  std::string model = goldenModel("dense-base"), kit = QWENCH_BINARY_DIR "/lib/qwench";
+  for (auto [rung, name] : {std::pair("obj", "model.o"), std::pair("weights", "model.weights")}) {
+    Outcome outcome = runTool({"compile", model, "--emit", rung, "-o", scratch / name});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+  }
+  writeFile(scratch / "main.c", R"(
+    #include "qwench.h"
+    #include <stdio.h>
+    int main(int argc, char **argv) {
+      QwenchOptions options = QWENCH_OPTIONS_INIT;
+      QwenchSession *session;
+      int32_t ids[] = {1, 2, 3}, next = -1;
+      QwenchSampling greedy = QWENCH_SAMPLING_GREEDY;
+      options.bundle = argv[1];
+      if (qwench_open(&options, &session) || qwench_prefill(session, 0, ids, 3) ||
+          qwench_sample(session, 0, &greedy, &next))
+        return fprintf(stderr, "%s\n", qwench_last_error()), 1;
+      printf("%d\n", next);
+      qwench_close(session);
+    })");
+  Outcome outcome = run({"/usr/bin/clang-22", "-fuse-ld=lld", "-I", kit + "/include", scratch / "main.c",
+                         scratch / "model.o", kit + "/libqwench_runtime.a", "-lstdc++", "-lm", "-o", scratch / "main"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  outcome = run({scratch / "main", scratch / "model.weights"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  compileTo(model, scratch / "model");
+  EXPECT_EQ(outcome.out,
+            run({scratch / "model", "generate", "--tokens", "1,2,3", "-n", "1", "--greedy", "--ids"}).out);
+}
+
 TEST(Executable, CutShortOrDamagedItSaysSo) {
   Scratch scratch;
   compileTo(goldenModel("dense-base"), scratch / "model");
@@ -141,6 +173,15 @@ TEST(Executable, ContextOverflowIsOneLine) {
   EXPECT_THAT(outcome.err, HasSubstr("101"));
   EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
   EXPECT_FALSE(fs::exists(scratch / "out.npy"));
+}
+
+TEST(Example, WritesEnglish) {
+  Scratch scratch;
+  Outcome outcome = runTool({"compile", QWENCH_SOURCE_DIR "/examples/tiny-moe/model", "-o", scratch / "tiny-moe"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  outcome = run({scratch / "tiny-moe", "run", "--raw", "--greedy", "-n", "40", "In the beginning"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr(" the ")) << "the commonest word";
 }
 
 TEST(Inspect, TellsOfACompiledModel) {
