@@ -19,7 +19,10 @@ namespace {
 
 ShapedType shaped(Value value) { return cast<ShapedType>(value.getType()); }
 
-int64_t extent(Value value, int64_t dim) { return shaped(value).getDimSize(dim); }
+/// -1 for a dimension that is not there.
+int64_t extent(Value value, int64_t dim) {
+  return dim >= 0 && dim < shaped(value).getRank() ? shaped(value).getDimSize(dim) : -1;
+}
 
 int64_t lastExtent(Value value) { return extent(value, shaped(value).getRank() - 1); }
 
@@ -122,8 +125,11 @@ WeightOp qwen::lookupWeight(Value value) {
 LogicalResult WeightOp::verify() {
   if (getInstances() < 1)
     return emitOpError() << "expected at least one instance, found " << getInstances();
-  if (!cast<RankedTensorType>(getType()).hasStaticShape())
-    return emitOpError() << "expected a static shape, found " << getType();
+  auto type = cast<RankedTensorType>(getType());
+  if (!type.hasStaticShape())
+    return emitOpError() << "expected a static shape, found " << type;
+  if (type.getRank() < 1 || type.getRank() > 3)
+    return emitOpError() << "expected a vector, a matrix or a stack of matrices, found " << type;
   if (getSource().has_value() == getParts().has_value())
     return emitOpError("expected either a source or parts");
   if (!getLayers().empty() && static_cast<int64_t>(getLayers().size()) != static_cast<int64_t>(getInstances()))

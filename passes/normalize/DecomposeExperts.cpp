@@ -38,10 +38,9 @@ struct Decompose : OpRewritePattern<ExpertsOp> {
     auto gate = cast<RankedTensorType>(op.getGate().getType());
     Type index = rewriter.getI32Type();
     Type real = cast<RankedTensorType>(op.getInput().getType()).getElementType();
+    if (experts.getRank() != 2 || experts.isDynamicDim(1) || !gate.hasStaticShape())
+      return rewriter.notifyMatchFailure(op, "the number of experts, or of those per row, is dynamic");
     int64_t pairCountOrDynamic = pairCount(experts), topK = experts.getDimSize(1);
-    if (ShapedType::isDynamic(topK))
-      return rewriter.notifyMatchFailure(op, "the number of experts per row is dynamic");
-
     auto offsetsType = RankedTensorType::get({gate.getDimSize(0) + 1}, index);
     auto pairsType = RankedTensorType::get({pairCountOrDynamic}, index);
     auto inner = RankedTensorType::get({pairCountOrDynamic, gate.getDimSize(1)}, real);
@@ -75,7 +74,8 @@ struct DecomposeExperts : impl::DecomposeExpertsBase<DecomposeExperts> {
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     getOperation().walk([&](ExpertsOp left) {
-      left.emitError("expected a static number of experts per row, found ") << left.getExperts().getType();
+      left.emitError("expected static numbers of experts, and of experts per row, found ")
+          << left.getGate().getType() << " and " << left.getExperts().getType();
       signalPassFailure();
     });
   }

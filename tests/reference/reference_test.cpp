@@ -1,5 +1,8 @@
-// The imported model, evaluated, is what transformers computes in fp32.
+// The imported model, evaluated, is what transformers computes in fp32, and so is the fused one.
+#include "passes/Pipelines.h"
 #include "tests/reference/model.h"
+
+#include "mlir/Pass/PassManager.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +10,15 @@
 
 namespace qwench {
 namespace {
+
+/// Largest difference of two rows, in units of the expected row's range.
+double difference(const float *found, const float *expected, size_t n) {
+  auto [low, high] = std::minmax_element(expected, expected + n);
+  double worst = 0;
+  for (size_t i = 0; i < n; ++i)
+    worst = std::max(worst, std::abs(static_cast<double>(found[i]) - expected[i]));
+  return worst / (static_cast<double>(*high) - *low);
+}
 
 class reference : public testing::TestWithParam<std::string> {
 protected:
@@ -25,23 +37,8 @@ protected:
 
   evaluator::Evaluator evaluator() { return {*module, *weights}; }
 
-  mlir::MLIRContext context;
-  mlir::OwningOpRef<mlir::ModuleOp> module;
-  std::optional<evaluator::NamedWeights> weights;
-  std::vector<Prompt> prompts;
-};
-
-/// Largest difference of two rows, in units of the expected row's range.
-double difference(const float *found, const float *expected, size_t n) {
-  auto [low, high] = std::minmax_element(expected, expected + n);
-  double worst = 0;
-  for (size_t i = 0; i < n; ++i)
-    worst = std::max(worst, std::abs(static_cast<double>(found[i]) - expected[i]));
-  return worst / (static_cast<double>(*high) - *low);
-}
-
-TEST_P(reference, logits_are_within_1e_4_of_the_rows_range) {
-  for (const Prompt &prompt : prompts) {
+  /// Every kept position of a prompt, evaluated in one go, agrees with transformers.
+  void expectLogits(const Prompt &prompt) {
     evaluator::BatchRows rows = rowsOf(prompt.tokens, 0, prompt.tokens.size(), 0, prompt.tokens.size());
     rows.outputRows = prompt.positions;
     auto logits = evaluator().forward(rows);
@@ -54,6 +51,25 @@ TEST_P(reference, logits_are_within_1e_4_of_the_rows_range) {
           1e-4)
           << prompt.name << " position " << prompt.positions[row];
   }
+
+  mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::optional<evaluator::NamedWeights> weights;
+  std::vector<Prompt> prompts;
+};
+
+TEST_P(reference, logits_are_within_1e_4_of_the_rows_range) {
+  for (const Prompt &prompt : prompts)
+    expectLogits(prompt);
+}
+
+TEST_P(reference, logits_of_the_fused_module_are_too) {
+  mlir::PassManager passes(&context);
+  ASSERT_TRUE(buildFusePipeline(passes, {}));
+  ASSERT_TRUE(mlir::succeeded(passes.run(*module)));
+  for (const Prompt &prompt : prompts)
+    if (prompt.tokens.size() < 300)
+      expectLogits(prompt);
 }
 
 TEST_P(reference, greedy_continuation_with_the_cache_is_the_same) {

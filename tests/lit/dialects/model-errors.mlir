@@ -11,6 +11,11 @@ qwen.weight @w : tensor<?x4xf32> instances 1 layers [] source "w"
 
 // -----
 
+// expected-error @below {{expected a vector, a matrix or a stack of matrices, found 'tensor<f32>'}}
+qwen.weight @w : tensor<f32> instances 1 layers [] source "w"
+
+// -----
+
 // expected-error @below {{expected either a source or parts}}
 qwen.weight @w : tensor<4x4xf32> instances 1 layers [] source "w" parts [@v]
 
@@ -138,6 +143,14 @@ func.func @f(%x: tensor<?x4xf32>, %w: tensor<6x4xf32>, %b: tensor<4xf32>) {
 func.func @f(%x: tensor<?x4x2xf32>, %w: tensor<6x2xf32>) {
   // expected-error @below {{expected input of rank 2, found 'tensor<?x4x2xf32>'}}
   %y = qwen.linear(%x, %w) : (tensor<?x4x2xf32>, tensor<6x2xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%s: tensor<f32>, %w: tensor<4xf32>) {
+  // expected-error @below {{expected weight extent -1, found 4}}
+  %y = qwen.rms_norm(%s, %w) {eps = 1.0e-06 : f32} : (tensor<f32>, tensor<4xf32>) -> tensor<?xf32>
   return
 }
 
