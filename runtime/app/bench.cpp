@@ -16,7 +16,9 @@ namespace {
 
 struct Options {
   CommonOptions common;
-  int64_t prompt = 512, generated = 128, depth = 0;
+  int64_t prompt = std::min<int64_t>(512, qwench_program.max_context);
+  int64_t generated = std::min<int64_t>(128, qwench_program.max_context);
+  int64_t depth = 0;
   int batch = 1, repetitions = 5;
   bool json = false;
 };

@@ -5,6 +5,8 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <poll.h>
+#include <pthread.h>
 #include <unistd.h>
 
 namespace qwench::app {
@@ -22,6 +24,23 @@ void onDeath(int number) {
     unlink(path);
   signal(number, SIG_DFL);
   raise(number);
+}
+
+/// Waits for something to read on stdin; false when Ctrl-C came first, even just before the wait.
+bool waitForInput() {
+  sigset_t interrupt, before;
+  sigemptyset(&interrupt);
+  sigaddset(&interrupt, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+  bool pressed = false;
+  for (;;) {
+    pressed = InterruptGuard::taken();
+    pollfd input = {STDIN_FILENO, POLLIN, 0};
+    if (pressed || ppoll(&input, 1, nullptr, &before) >= 0 || errno != EINTR)
+      break;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return !pressed;
 }
 
 } // namespace
@@ -76,13 +95,12 @@ LineEnd readLine(std::string_view prompt, std::string &line) {
     }
     if (ended)
       return LineEnd::EndOfInput;
+    if (!waitForInput())
+      return LineEnd::Interrupted;
     char buffer[4096];
     ssize_t got = read(STDIN_FILENO, buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) {
-      if (InterruptGuard::taken())
-        return LineEnd::Interrupted;
+    if (got < 0 && errno == EINTR)
       continue;
-    }
     if (got <= 0)
       ended = true;
     else

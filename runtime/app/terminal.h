@@ -27,7 +27,7 @@ public:
 /// Removes the file if a signal ends the program; nullptr ends the watch. The path must stay valid meanwhile.
 void removeWhenKilled(const char *path);
 
-/// One line from stdin, prompted if stdin is a terminal.
+/// One line from stdin, prompted if stdin is a terminal. Only under an InterruptGuard.
 enum class LineEnd { Line, EndOfInput, Interrupted };
 LineEnd readLine(std::string_view prompt, std::string &line);
 

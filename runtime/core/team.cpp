@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <immintrin.h>
@@ -102,23 +103,33 @@ void QwenchTeam::Event::waitPast(uint32_t seen, uint64_t maxSpin) {
 QwenchTeam::QwenchTeam(int threads, uint64_t maxSpin)
     : size(threads), maxSpin(maxSpin), workers(threads - 1) {}
 
-qwench::Result<std::unique_ptr<QwenchTeam>> QwenchTeam::create(int threads) {
-  const bool enough = threads <= qwench::availableCpus();
-  std::unique_ptr<QwenchTeam> team(new QwenchTeam(threads, enough ? kMaxSpin : kMinSpin));
+int QwenchTeam::startWorkers() {
+  // Signals are for the program's own threads: a worker would take Ctrl-C away from a read that is to end by
+  // it.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kStackBytes);
   int failed = 0;
-  for (size_t i = 0; i < team->workers.size() && !failed; ++i) {
-    Worker &worker = team->workers[i];
-    worker.team = team.get();
+  for (size_t i = 0; i < workers.size() && !failed; ++i) {
+    Worker &worker = workers[i];
+    worker.team = this;
     worker.thread = static_cast<int>(i) + 1;
     failed = pthread_create(&worker.handle, &attributes, &workerMain, &worker);
     if (failed)
-      team->workers.resize(i);
+      workers.resize(i);
   }
   pthread_attr_destroy(&attributes);
-  if (failed)
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return failed;
+}
+
+qwench::Result<std::unique_ptr<QwenchTeam>> QwenchTeam::create(int threads) {
+  const bool enough = threads <= qwench::availableCpus();
+  std::unique_ptr<QwenchTeam> team(new QwenchTeam(threads, enough ? kMaxSpin : kMinSpin));
+  if (int failed = team->startWorkers())
     return qwench::userError("cannot start " + std::to_string(threads) + " threads: " + strerror(failed));
   return team;
 }

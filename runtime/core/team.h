@@ -36,6 +36,7 @@ public:
 
 private:
   QwenchTeam(int threads, uint64_t maxSpin);
+  int startWorkers(); // 0 or errno
   static void *workerMain(void *argument);
   void work(int thread);
 

@@ -53,8 +53,11 @@ Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &mod
   Weights result;
   auto bytes = static_cast<uint64_t>(program.weight_bytes);
   auto [file, offset] = model.weights();
-  const bool map =
-      mode == WeightsMode::Map || (mode == WeightsMode::Automatic && bytes > availableMemory() / 2);
+  const uint64_t available = availableMemory();
+  if (!file && available > 0 && bytes > available)
+    return userError("random weights: expected " + std::to_string(bytes) + " bytes of free memory, found " +
+                     std::to_string(available));
+  const bool map = mode == WeightsMode::Map || (mode == WeightsMode::Automatic && bytes > available / 2);
   Result<Mapping> mapping =
       file && map ? Mapping::ofFile(*file, offset, bytes) : Mapping::anonymous(bytes, /*hugePages=*/true);
   if (!mapping)

@@ -16,13 +16,6 @@
 
 namespace qwench::fake {
 
-inline std::string readFile(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 struct Ran {
   int code = -1;
   std::string out, err;

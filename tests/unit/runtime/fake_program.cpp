@@ -5,7 +5,9 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <mutex>
+#include <sstream>
 #include <unistd.h>
 
 namespace qwench::fake {
@@ -105,6 +107,13 @@ std::string metadata() {
 std::string modelBytes(const std::string &prefix) {
   return bundleBytes({{QWENCH_SECTION_METADATA, metadata()}, {QWENCH_SECTION_WEIGHTS, weights()}},
                      qwench_program.plan_hash, prefix);
+}
+
+std::string readFile(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
 TemporaryFile::TemporaryFile(const std::string &bytes) : name("/tmp/qwench-test-XXXXXX") {

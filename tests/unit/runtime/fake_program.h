@@ -47,6 +47,8 @@ std::string metadata();
 /// Weights and metadata of the fake model, after `prefix`.
 std::string modelBytes(const std::string &prefix = "code");
 
+std::string readFile(const std::string &path);
+
 /// A file with these bytes that is removed at the end.
 class TemporaryFile {
 public:

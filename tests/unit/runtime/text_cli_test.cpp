@@ -235,7 +235,7 @@ private:
 
 TEST_F(TextCliTest, CtrlCStopsTheAnswerAndNotTheProgram) {
   setenv("QWENCH_FAKE_MICROSECONDS", "3000", 1);
-  Terminal terminal(program, {"--greedy", "-t", "1"});
+  Terminal terminal(program, {"--greedy", "-t", "2"});
   unsetenv("QWENCH_FAKE_MICROSECONDS");
   ASSERT_TRUE(terminal.waitFor("/help for help"));
   ASSERT_TRUE(terminal.waitFor("> "));

@@ -70,6 +70,19 @@ TEST(RandomWeights, NeighboursAndTensorsAreNotCorrelated) {
   EXPECT_NEAR(product / 20000 / 4, 0, 0.04);
 }
 
+TEST(RandomWeights, LargerThanTheMemoryAreRefused) {
+  fake::TemporaryFile file(
+      fake::bundleBytes({{QWENCH_SECTION_METADATA, R"({"random_weights": {"seed": 1, "tensors": []}})"}},
+                        qwench_program.plan_hash));
+  QwenchProgram program = qwench_program;
+  program.weight_bytes = int64_t(1) << 45;
+  auto model = ModelFile::open(program, file.path());
+  ASSERT_TRUE(model) << model.error().message;
+  auto weights = Weights::load(program, *model, *QwenchTeam::create(1).take());
+  ASSERT_FALSE(weights);
+  EXPECT_EQ(weights.error().message.find("random weights: expected 35184372088832 bytes of free memory"), 0u);
+}
+
 TEST(Weights, OfAFileAreWholeCopiedAndMapped) {
   fake::TemporaryFile file(fake::modelBytes());
   auto model = ModelFile::open(qwench_program, file.path());
