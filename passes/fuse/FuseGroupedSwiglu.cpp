@@ -7,8 +7,10 @@
 // Guarantees: of each expert's outputs the first half is gate, the second up.
 //
 //   %g = qwen.grouped_linear(%x, %wg, %offsets, %pairs)
-//   %u = qwen.grouped_linear(%x, %wu, %offsets, %pairs)   =>   %a = qwen.grouped_linear(%x, %wgu, %offsets,
-//   %pairs) %a = qwen.swiglu(%g, %u)                                           {activation = swiglu}
+//   %u = qwen.grouped_linear(%x, %wu, %offsets, %pairs)
+//   %a = qwen.swiglu(%g, %u)
+// =>
+//   %a = qwen.grouped_linear(%x, %wgu, %offsets, %pairs) {swiglu}       // @gate_up_proj parts [@gate, @up]
 #include "passes/fuse/Fusion.h"
 #include "passes/fuse/WeightParts.h"
 

@@ -3,10 +3,12 @@
 // Does: makes an rms_norm that only one linear map reads the norm operand of that map. With several readers
 //   it declines: then the norm is computed once, not once for each.
 // Assumes: value semantics. Runs behind the fusions that make one map of several.
-// Guarantees: the normed rows are never stored.
+// Guarantees: a norm that is left as an op has another reader, or several.
 //
 //   %h = qwen.rms_norm(%x, %n) {eps}
-//   %y = qwen.linear(%h, %w)              =>     %y = qwen.fused_linear(%x, %w) norm(%n) {eps}
+//   %y = qwen.linear(%h, %w)
+// =>
+//   %y = qwen.fused_linear(%x, %w) norm(%n) {eps}
 #include "passes/fuse/Fusion.h"
 
 using namespace mlir;

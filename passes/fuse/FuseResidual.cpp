@@ -6,7 +6,9 @@
 // Guarantees: the residual is added last, as before.
 //
 //   %o = qwen.linear(%a, %w)
-//   %y = qwen.add(%x, %o)          =>     %y = qwen.fused_linear(%a, %w) residual(%x)
+//   %y = qwen.add(%x, %o)
+// =>
+//   %y = qwen.fused_linear(%a, %w) residual(%x)
 #include "passes/fuse/Fusion.h"
 
 using namespace mlir;

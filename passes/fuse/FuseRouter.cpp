@@ -5,8 +5,9 @@
 // Guarantees: the logits of the experts are never stored.
 //
 //   %l = qwen.linear(%h, %wr)
-//   %w, %e = qwen.router(%l) {top_k, normalize}     =>     %w, %e = qwen.fused_router(%h, %wr) {top_k,
-//   normalize}
+//   %w, %e = qwen.router(%l) {top_k, normalize}
+// =>
+//   %w, %e = qwen.fused_router(%h, %wr) {top_k, normalize}
 #include "passes/fuse/Fusion.h"
 
 using namespace mlir;

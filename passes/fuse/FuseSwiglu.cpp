@@ -6,8 +6,10 @@
 // Guarantees: the first half of the fused weight's outputs is gate, the second up.
 //
 //   %g = qwen.linear(%h, %wg)
-//   %u = qwen.linear(%h, %wu)       =>    %a = qwen.fused_linear(%h, %wgu) {activation = swiglu}  // parts
-//   [@gate, @up] %a = qwen.swiglu(%g, %u)
+//   %u = qwen.linear(%h, %wu)
+//   %a = qwen.swiglu(%g, %u)
+// =>
+//   %a = qwen.fused_linear(%h, %wgu) {swiglu}       // @gate_up_proj parts [@gate, @up]
 #include "passes/fuse/Fusion.h"
 #include "passes/fuse/WeightParts.h"
 

@@ -7,9 +7,12 @@
 //
 //   %y = qwen.experts(%x, %w, %e, %gate, %up, %down)
 // =>
-//   %offsets, %pairs = qwen.dispatch(%e) %g = qwen.grouped_linear(%x, %gate, %offsets, %pairs) {gather} %u =
-//   qwen.grouped_linear(%x, %up, %offsets, %pairs) {gather} %a = qwen.swiglu(%g, %u) %d =
-//   qwen.grouped_linear(%a, %down, %offsets, %pairs) %y = qwen.combine(%d, %w, %offsets, %pairs)
+//   %offsets, %pairs = qwen.dispatch(%e)
+//   %g = qwen.grouped_linear(%x, %gate, %offsets, %pairs) {gather}
+//   %u = qwen.grouped_linear(%x, %up, %offsets, %pairs) {gather}
+//   %a = qwen.swiglu(%g, %u)
+//   %d = qwen.grouped_linear(%a, %down, %offsets, %pairs)
+//   %y = qwen.combine(%d, %w, %offsets, %pairs)
 #include "passes/Passes.h"
 
 #include "mlir/IR/PatternMatch.h"
