@@ -2,6 +2,7 @@
 #include "runtime/tokenizer/jinja/builtins.h"
 
 #include "runtime/tokenizer/jinja/lexer.h"
+#include "runtime/tokenizer/jinja/operators.h"
 #include "runtime/tokenizer/unicode.h"
 
 #include <algorithm>

@@ -48,7 +48,5 @@ std::string upperCase(const std::string &text);
 std::string lowerCase(const std::string &text);
 std::string capitalize(const std::string &text);
 std::string titleCase(const std::string &text);
-/// value.name, without methods.
-Value attribute(Context &context, const Value &value, const std::string &name);
 
 } // namespace qwench::jinja
