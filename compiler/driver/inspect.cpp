@@ -27,7 +27,7 @@ std::string plain(const Json &value) {
 
 std::string line(const std::string &key, const std::string &value) {
   std::string padded = key;
-  padded.resize(std::max<size_t>(padded.size() + 1, 18), ' ');
+  padded.resize(std::max<size_t>(padded.size() + 1, 22), ' ');
   return padded + value + "\n";
 }
 

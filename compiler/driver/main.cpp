@@ -80,7 +80,7 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
   command->add_flag("--no-tokenizer", options.noTokenizer, "leave tokenizer and chat template out");
   command->add_option("--disable-fusion", options.disabledFusions, "fusions that do not run: " + fusionList())
       ->delimiter(',')
-      ->take_all();
+      ->allow_extra_args(false);
   command->add_option("--print-after", options.printAfter, "print the program after this pass, or after all");
   command->add_option("-j,--jobs", options.threads, "threads (default: one for each core)")
       ->check(CLI::Range(1, 1024));

@@ -80,6 +80,10 @@ TEST(Rungs, FusionsSwitchOffAndPassesPrint) {
   EXPECT_THAT(emit(model, "fused"), HasSubstr("qwen.qk_norm_rope_cache"));
   EXPECT_THAT(emit(model, "fused", {"--disable-fusion", "fuse-rope-cache,fuse-norm"}),
               Not(HasSubstr("qwen.qk_norm_rope_cache")));
+  Outcome twice = runTool({"compile", "--disable-fusion", "fuse-rope-cache", "--disable-fusion", "fuse-norm", model,
+                           "--emit", "fused"});
+  EXPECT_THAT(twice.out, Not(HasSubstr("qwen.qk_norm_rope_cache"))) << twice.err;
+  EXPECT_EQ(twice.out, emit(model, "fused", {"--disable-fusion", "fuse-rope-cache,fuse-norm"}));
   Outcome outcome = runTool({"compile", model, "--emit", "fused", "--print-after", "fuse-qkv"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("IR Dump After"));
