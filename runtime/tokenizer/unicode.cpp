@@ -1,13 +1,35 @@
 #include "runtime/tokenizer/unicode.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utf8proc.h>
+#include <utility>
 #include <vector>
 
 namespace qwench {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+// Marks that came with Unicode 10 to 15. The tokenizers library normalizes by Unicode 9 and knows none of
+// them: to it they are letters that compose with nothing, and so they must be here. Found by comparing all
+// characters with it.
+constexpr std::pair<uint32_t, uint32_t> kUnknownMarks[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},     {0xC3C, 0xC3C},
+    {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},   {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},
+    {0xA82C, 0xA82C},   {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+    {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x1145E, 0x1145E}, {0x11839, 0x1183A},
+    {0x11930, 0x11930}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34},
+    {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45}, {0x11D97, 0x11D97},
+    {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+    {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}};
+
+bool isUnknownMark(uint32_t character) {
+  const auto *range = std::upper_bound(std::begin(kUnknownMarks), std::end(kUnknownMarks), character,
+                                       [](uint32_t c, const auto &r) { return c <= r.second; });
+  return range != std::end(kUnknownMarks) && character >= range->first;
+}
 
 // Whether nothing that NFC does reaches across the front of this character, and it alone stays as it is.
 // Below U+0300 there are letters with marks, but no marks: they may be left to the character behind them.
@@ -19,7 +41,9 @@ bool isInert(uint32_t character) {
   const utf8proc_property_t *property = utf8proc_get_property(static_cast<utf8proc_int32_t>(character));
   const bool decomposes = property->decomp_seqindex != UINT16_MAX && property->decomp_type == 0;
   const bool joinsBackwards = property->comb_index != UINT16_MAX && property->comb_index >= 0x8000;
-  return property->combining_class == 0 && !decomposes && !joinsBackwards;
+  if (property->combining_class == 0 && !decomposes && !joinsBackwards)
+    return true;
+  return isUnknownMark(character);
 }
 
 void appendComposed(std::string &out, std::string_view text, std::vector<utf8proc_int32_t> &characters) {
@@ -127,7 +151,7 @@ std::string_view toNfc(std::string_view text, std::string &buffer) {
     }
     Utf8Step step = utf8Step(text.substr(at));
     if (isInert(step.character)) {
-      inert = at;
+      inert = isUnknownMark(step.character) ? at + step.bytes : at; // it must not be sorted among marks
       at += step.bytes;
       continue;
     }

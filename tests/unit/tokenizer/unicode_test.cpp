@@ -49,5 +49,14 @@ TEST(Unicode, ComposesOnlyWhatIsNotInFormC) {
   EXPECT_EQ(toNfc("e\u0301 e\u0301 \u00e9", buffer), "é é é");
 }
 
+// The oracle's tables are those of Unicode 9.
+TEST(Unicode, LeavesMarksAloneThatTheTokenizersLibraryDoesNotKnow) {
+  std::string buffer;
+  for (const std::string text : {"x\u07FD\u0327\u0301", "\U00011935\U00011930", "a\u0345\u0898"})
+    EXPECT_EQ(toNfc(text, buffer), text);
+  EXPECT_EQ(toNfc("\u07FD\u0301\u0327", buffer), "\u07FD\u0327\u0301");
+  EXPECT_EQ(toNfc("e\u0301\u0898\u0301", buffer), "é\u0898\u0301");
+}
+
 } // namespace
 } // namespace qwench
