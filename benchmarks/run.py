@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed of compiled models beside the limits of the machine, measured in turn.
 
-    benchmarks/run.py                                  # all of configs/, about ten minutes on two cores
+    benchmarks/run.py                                  # all of configs/, about a quarter of an hour on two cores
     benchmarks/run.py --configs qwen3-0.6b --rounds 7
     benchmarks/run.py --configs qwen3-0.6b --llama-bench PATH --gguf FILE    # a peer takes turns with it
 
@@ -149,7 +149,7 @@ def main():
     text = report.markdown(machine, results, arguments)
     print("\n" + text)
     if arguments.markdown:
-        arguments.markdown.write_text(text)
+        arguments.markdown.write_text("# Results\n\n" + text)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
 
