@@ -68,4 +68,8 @@ def CheckPlanned : Pass<"check-planned", "::mlir::ModuleOp"> {
   let summary = "verifies what the planned stage promises: tile programs on buffers of the arena, weights with a place";
 }
 
+def CheckLowered : Pass<"check-lowered", "::mlir::ModuleOp"> {
+  let summary = "verifies what the lowered stage promises: the LLVM dialect only, calls only to functions of the ABI list";
+}
+
 #endif

@@ -4,6 +4,7 @@
 //   %y = qwen.rms_norm(%x, %w) : ... -> tensor<?x64xf32>
 //     =>  %b = qwen.buffer [%rows] at 4096 : memref<?x64xbf16, strided<[64, 1]>>
 //         qwen.rms_norm(%a, %w) outs(%b) {tile = array<i64: 1>} : ...
+#include "passes/Passes.h"
 #include "passes/plan/plan.h"
 #include "passes/plan/storage.h"
 #include "passes/plan/totals.h"
@@ -216,4 +217,5 @@ void qwench::buildPlanPipeline(OpPassManager &passes, const TargetProperties &pr
   passes.addPass(createPlanWeightsPass(properties));
   passes.addPass(createPlanBuffersPass(properties, program));
   passes.addPass(createCSEPass()); // a buffer is named once in a function
+  passes.addPass(createCheckPlanned());
 }

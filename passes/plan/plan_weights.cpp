@@ -41,17 +41,32 @@ struct PlanWeights : PassWrapper<PlanWeights, OperationPass<ModuleOp>> {
     return weight.getLayout()->elements(type) * type.getElementTypeBitWidth() / 8;
   }
 
+  /// The params of each function in the order in which its ops read them, wherever they are named.
+  SmallVector<ParamOp> paramsInOrderOfUse() {
+    SmallVector<ParamOp> params;
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      for (Operation &op : function.getBody().getOps())
+        for (Value operand : op.getOperands())
+          if (auto param = operand.getDefiningOp<ParamOp>(); param && !llvm::is_contained(params, param))
+            params.push_back(param);
+    getOperation().walk([&](ParamOp param) {
+      if (param->use_empty())
+        params.push_back(param);
+    });
+    return params;
+  }
+
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
     llvm::MapVector<WeightOp, llvm::SmallVector<Operation *>> users;
     llvm::MapVector<func::FuncOp, llvm::SmallVector<WeightOp>> blocks;
-    getOperation().walk([&](ParamOp param) {
+    for (ParamOp param : paramsInOrderOfUse()) {
       auto weight = symbols.lookup<WeightOp>(param.getWeight());
       auto &list = users[weight];
       if (list.empty())
         blocks[param->getParentOfType<func::FuncOp>()].push_back(weight);
       list.append(param->user_begin(), param->user_end());
-    });
+    }
     for (auto &[weight, list] : users) {
       if (llvm::any_of(list, isGateAndUp) && !llvm::all_of(list, isGateAndUp)) {
         weight.emitError() << "expected one layout of " << weight.getSymName() << ", found uses that pair its halves and others";

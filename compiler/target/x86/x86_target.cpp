@@ -3,6 +3,7 @@
 #include "compiler/emit/codegen.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
+#include "passes/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -115,6 +116,7 @@ public:
     passes.addPass(createReconcileUnrealizedCastsPass());
     passes.addPass(createCanonicalizerPass());
     passes.addPass(createCSEPass());
+    passes.addPass(createCheckLowered());
   }
 
   Status emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
