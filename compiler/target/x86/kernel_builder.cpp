@@ -19,10 +19,28 @@ Value KernelBuilder::load(Value memory, Value at) {
   return element.isF32() ? raw : arith::ExtFOp::create(*this, lanes(getF32Type()), raw).getResult();
 }
 
+Value KernelBuilder::round(Value vector, Type element) {
+  if (bf16Dot || !element.isBF16())
+    return arith::TruncFOp::create(*this, lanes(element), vector);
+  auto words = lanes(getI32Type());
+  auto constant = [&](uint32_t v) -> Value {
+    return arith::ConstantOp::create(*this, DenseElementsAttr::get(words, APInt(32, v)));
+  };
+  Value bits = vector::BitCastOp::create(*this, words, vector);
+  Value high = arith::ShRUIOp::create(*this, bits, constant(16));
+  Value odd = arith::AndIOp::create(*this, high, constant(1));
+  Value sum = arith::AddIOp::create(*this, arith::AddIOp::create(*this, bits, constant(0x7fff)), odd);
+  Value nan = arith::CmpFOp::create(*this, arith::CmpFPredicate::UNO, vector, vector);
+  Value kept = arith::SelectOp::create(*this, nan, constant(0x7fc00000), sum);
+  Value top = arith::ShRUIOp::create(*this, kept, constant(16));
+  Value half = arith::TruncIOp::create(*this, lanes(getI16Type()), top);
+  return vector::BitCastOp::create(*this, lanes(element), half);
+}
+
 void KernelBuilder::store(Value vector, Value memory, Value at) {
   Type element = cast<MemRefType>(memory.getType()).getElementType();
   if (!element.isF32())
-    vector = arith::TruncFOp::create(*this, lanes(element), vector);
+    vector = round(vector, element);
   vector::StoreOp::create(*this, vector, memory, ValueRange{at});
 }
 

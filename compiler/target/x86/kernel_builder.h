@@ -99,6 +99,9 @@ public:
   // Memory: loads give f32 vectors, stores round to the buffer's element type (nearest even).
   Value load(Value memory, Value at);
   void store(Value vector, Value memory, Value at);
+  /// An f32 vector in a narrower type. A CPU without conversions to bf16 rounds in integers: LLVM would call a function
+  /// of compiler-rt for each lane.
+  Value round(Value vector, mlir::Type element);
   Value loadScalar(Value memory, Value at) { return mlir::memref::LoadOp::create(*this, memory, ValueRange{at}); }
   void storeScalar(Value scalar, Value memory, Value at) {
     mlir::memref::StoreOp::create(*this, scalar, memory, ValueRange{at});

@@ -132,7 +132,9 @@ void writeValue(KernelBuilder &b, const CacheHead &head, Value source, Value at,
     return;
   }
   auto words = VectorType::get({kLanes}, b.getI32Type());
-  auto pairs = VectorType::get({2 * kLanes}, b.getBF16Type());
+  // As integers: a CPU without bf16 would convert each lane of a masked store to f32 and back.
+  auto pairs = VectorType::get({2 * kLanes}, b.getI16Type());
+  Value halves = b.view(b.field(StepField::Cache, b.flat(b.getI8Type())), b.index(0), b.getI16Type());
   Value odd = b.rem(position, 2);
   SmallVector<bool> evenLanes(2 * kLanes), oddLanes(2 * kLanes);
   for (int64_t i = 0; i < 2 * kLanes; ++i)
@@ -142,13 +144,13 @@ void writeValue(KernelBuilder &b, const CacheHead &head, Value source, Value at,
   Value isOdd = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, odd, b.index(1));
   Value lanes = arith::SelectOp::create(b, isOdd, mask(oddLanes), mask(evenLanes));
   b.loop(head.dim, kLanes, [&](Value i) {
-    Value rounded = arith::TruncFOp::create(b, b.lanes(b.getBF16Type()), b.load(source, b.add(at, i)));
+    Value rounded = b.round(b.load(source, b.add(at, i)), b.getBF16Type());
     Value bits = vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getI16Type()), rounded);
     Value low = arith::ExtUIOp::create(b, words, bits);
     Value high = arith::ShLIOp::create(b, low, arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, 16))));
     Value both = arith::OrIOp::create(b, low, high);
     Value spread = vector::BitCastOp::create(b, pairs, both);
-    vector::MaskedStoreOp::create(b, head.memory, ValueRange{b.add(target, b.mul(i, 2))}, lanes, spread);
+    vector::MaskedStoreOp::create(b, halves, ValueRange{b.add(target, b.mul(i, 2))}, lanes, spread);
   });
 }
 
