@@ -16,8 +16,19 @@ struct Error {
   Fault fault = Fault::User;
 };
 
-inline Error userError(std::string message) { return {std::move(message), Error::Fault::User}; }
-inline Error internalError(std::string message) { return {std::move(message), Error::Fault::Internal}; }
+/// Control characters of a message as \xNN: what it quotes from a file can break neither its line nor a terminal.
+inline std::string asOneLine(const std::string &message) {
+  std::string line;
+  for (unsigned char c : message)
+    if (c < 0x20 || c == 0x7f)
+      line += std::string("\\x") + "0123456789abcdef"[c >> 4] + "0123456789abcdef"[c & 15];
+    else
+      line += static_cast<char>(c);
+  return line;
+}
+
+inline Error userError(const std::string &message) { return {asOneLine(message), Error::Fault::User}; }
+inline Error internalError(const std::string &message) { return {asOneLine(message), Error::Fault::Internal}; }
 
 /// Either a value or an Error. Test it before use: `if (!r) return r.takeError();`.
 template <typename T> class [[nodiscard]] Result {
