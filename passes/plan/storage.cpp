@@ -42,13 +42,13 @@ static Type productElement(OpOperand &use) {
 }
 
 /// Collects the element types that all final uses of a value want; false if one is no product.
-static bool collectInputs(Value value, const TargetProperties &properties, int64_t rowBound, SmallVectorImpl<Type> &wanted) {
+static bool collectInputs(Value value, const TargetProperties &properties, SmallVectorImpl<Type> &wanted) {
   for (OpOperand &use : value.getUses()) {
     if (isView(use.getOwner())) {
-      if (!collectInputs(use.getOwner()->getResult(0), properties, rowBound, wanted))
+      if (!collectInputs(use.getOwner()->getResult(0), properties, wanted))
         return false;
     } else if (Type element = productElement(use)) {
-      wanted.push_back(properties.matrixInput(element, rowBound));
+      wanted.push_back(properties.matrixInput(element));
     } else {
       return false;
     }
@@ -59,7 +59,7 @@ static bool collectInputs(Value value, const TargetProperties &properties, int64
 Type FunctionStorage::elementOf(Value value) const {
   Type element = cast<ShapedType>(value.getType()).getElementType();
   SmallVector<Type> wanted;
-  if (!element.isF32() || !collectInputs(value, properties, rowBound, wanted) || wanted.empty() || !llvm::all_equal(wanted))
+  if (!element.isF32() || !collectInputs(value, properties, wanted) || wanted.empty() || !llvm::all_equal(wanted))
     return element;
   return wanted.front();
 }

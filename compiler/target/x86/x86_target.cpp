@@ -27,9 +27,6 @@ constexpr llvm::StringLiteral kChecked[] = {
     "lzcnt",      "avx512f",    "avx512cd",   "avx512bw",   "avx512dq",     "avx512vl",     "avx512vbmi", "avx512vbmi2",
     "avx512vnni", "avx512ifma", "avx512bf16", "avx512bitalg", "avx512vpopcntdq", "gfni"};
 
-/// Rows up to which a step is bound by reading weights: the decode entry's.
-constexpr int64_t kFewRows = 16;
-
 /// Vector exp becomes a polynomial: LLVM would call the scalar function for each lane.
 struct ApproximateExp : PassWrapper<ApproximateExp, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ApproximateExp)
@@ -59,10 +56,9 @@ public:
     p.rowsLayout = [](MLIRContext *context) {
       return qwen::LayoutAttr::get(context, "rows", 1, 1, x86::kPanel, false);
     };
-    bool dot = hasBf16Dot(), slowDot = hasSlowBf16Dot();
-    p.matrixInput = [dot, slowDot](Type element, int64_t rowBound) -> Type {
-      bool pairs = dot && element.isBF16() && !(slowDot && rowBound > kFewRows);
-      return pairs ? element : Type(Float32Type::get(element.getContext()));
+    bool dot = hasBf16Dot();
+    p.matrixInput = [dot](Type element) -> Type {
+      return dot && element.isBF16() ? element : Type(Float32Type::get(element.getContext()));
     };
     p.rowStride = [](int64_t width, int64_t bytes) {
       // Rows a multiple of 1 KiB apart would meet in few sets of the first-level cache: 12 of them are read at once.
@@ -135,11 +131,6 @@ public:
 private:
   bool hasBf16Dot() const { return features.lookup("avx512bf16") && features.lookup("avx512vl"); }
 
-  /// CPUs with AMX leave bf16 arithmetic to the tiles: their vdpbf16ps does half the operations of f32 FMA (226 and 447
-  /// GFLOP/s on two cores of such a Xeon), while it still widens weights for free where reading them is the limit. There a
-  /// prefill of 512 rows with f32 activations is 1.5 times as fast, a decode with them 0.76 times.
-  bool hasSlowBf16Dot() const { return hasBf16Dot() && features.lookup("amx-bf16"); }
-
   /// The CPU's extensions among those that are checked at start; generated code uses no others.
   SmallVector<StringRef> usedFeatures() const {
     SmallVector<StringRef> names;
@@ -156,15 +147,15 @@ private:
     if (isa<qwen::GroupedLinearOp, qwen::GroupedLinearCombineOp>(op))
       return {x86::kPanel};
     if (isa<qwen::FusedRouterOp>(op))
-      return {rowBound > kFewRows ? 12 : 1};
+      return {rowBound > 16 ? 12 : 1};
     if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
       auto query = cast<ShapedType>(attention.getQuery().getType());
       int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
-      return {rowBound > kFewRows ? std::max<int64_t>(1, x86::kQueryBlock / group) : 1};
+      return {rowBound > 16 ? std::max<int64_t>(1, x86::kQueryBlock / group) : 1};
     }
     if (isa<qwen::DispatchOp>(op))
       return {1};
-    return {rowBound > kFewRows ? 8 : 1};
+    return {rowBound > 16 ? 8 : 1};
   }
 
   std::string cpu;
