@@ -123,14 +123,14 @@ Result<Bundle> Bundle::open(const std::string &path, uint64_t planHash) {
   return Bundle(file.take(), std::move(table));
 }
 
-const QwenchSection *Bundle::find(QwenchSectionKind kind) const {
+const QwenchSection *Bundle::find(uint32_t kind) const {
   for (const QwenchSection &section : table)
-    if (section.kind == static_cast<uint32_t>(kind))
+    if (section.kind == kind)
       return &section;
   return nullptr;
 }
 
-Result<std::string> Bundle::read(QwenchSectionKind kind) const {
+Result<std::string> Bundle::read(uint32_t kind) const {
   const QwenchSection *section = find(kind);
   if (!section)
     return userError("'" + source.path() + "' has no " + sectionName(kind) + " section");

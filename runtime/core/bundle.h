@@ -20,10 +20,10 @@ public:
 
   const File &file() const { return source; }
   const std::vector<QwenchSection> &sections() const { return table; }
-  const QwenchSection *find(QwenchSectionKind kind) const;
+  const QwenchSection *find(uint32_t kind) const;
 
   /// The bytes of a (small) section, checked against its checksum. An error when the section is missing.
-  Result<std::string> read(QwenchSectionKind kind) const;
+  Result<std::string> read(uint32_t kind) const;
 
 private:
   Bundle(File source, std::vector<QwenchSection> table)

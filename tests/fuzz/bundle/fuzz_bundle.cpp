@@ -23,8 +23,8 @@ void tryFile(const std::string &bytes) {
       if (section.offset > bytes.size() || section.bytes > bytes.size() - section.offset)
         abort();
       if (section.kind != QWENCH_SECTION_WEIGHTS &&
-          bundle->find(static_cast<QwenchSectionKind>(section.kind)))
-        (void)static_cast<bool>(bundle->read(static_cast<QwenchSectionKind>(section.kind)));
+          bundle->find(section.kind))
+        (void)static_cast<bool>(bundle->read(section.kind));
     }
   } else if (bundle.error().message.empty() || bundle.error().message.find('\n') != std::string::npos) {
     abort();
