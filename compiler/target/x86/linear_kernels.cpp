@@ -48,7 +48,7 @@ struct Epilogue {
     Value halves[2];
     for (int64_t j = 0; j < 2; ++j) {
       halves[j] = b.load(products, b.add(at, j * kLanes));
-      if (bias) // gate and up have no bias in any Qwen3 model; the verifier of supports() says so
+      if (bias) // never with gate and up, which supports() refuses: their halves are not neighbours in the bias
         halves[j] = b.addf(halves[j], b.load(bias->memory, b.add(column, j * kLanes)));
     }
     Value target = b.add(b.mul(row, out.stride), column);

@@ -83,6 +83,9 @@ public:
       if (experts > x86::kMaxExperts)
         status = userError("expected at most " + std::to_string(x86::kMaxExperts) + " experts for x86-64, found " +
                            std::to_string(experts));
+      if (auto linear = dyn_cast<qwen::FusedLinearOp>(op))
+        if (linear.getBias() && linear.getActivation() == qwen::Activation::Swiglu)
+          status = userError("expected no bias on a gate and up projection for x86-64, found one");
       if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
         auto query = cast<ShapedType>(attention.getQuery().getType());
         int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
