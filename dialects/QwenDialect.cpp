@@ -38,10 +38,33 @@ LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, in
   if (layers < 1 || heads < 1 || dim < 2 || dim % 2)
     return emitError() << "expected layers >= 1, heads >= 1 and an even dim, found " << layers << ", " << heads
                        << " and " << dim;
-  if (!isa<FloatType>(elementType))
-    return emitError() << "expected a float element type, found " << elementType;
+  if (!isa<FloatType, QuantType>(elementType))
+    return emitError() << "expected a float or quantized element type, found " << elementType;
   return success();
 }
+
+LogicalResult QuantType::verify(function_ref<InFlightDiagnostic()> emitError, Type storage, int64_t group, Type scale,
+                                int64_t groupRows, bool zeroPoints, bool rowScales) {
+  bool integer = storage.isSignlessInteger(8) || storage.isSignlessInteger(4);
+  if (!integer && !isa<Float4E2M1FNType, Float8E4M3FNType>(storage))
+    return emitError() << "expected codes of i8, i4, f4E2M1FN or f8E4M3FN, found " << storage;
+  if (!isa<Float32Type, Float16Type, BFloat16Type, Float8E8M0FNUType, Float8E4M3FNType>(scale))
+    return emitError() << "expected scales of f32, f16, bf16, f8E8M0FNU or f8E4M3FN, found " << scale;
+  if (group < 0 || group % 16 || groupRows < 1)
+    return emitError() << "expected a group of 0 or a multiple of 16 columns and at least one row, found " << group << " and "
+                       << groupRows;
+  if (group == 0 && (!scale.isF32() || zeroPoints || rowScales || groupRows != 1))
+    return emitError() << "expected f32 scales and nothing else where the group is a whole row";
+  if (zeroPoints && !integer)
+    return emitError() << "expected zero points with integer codes only, found " << storage;
+  return success();
+}
+
+int64_t QuantType::codeBits() const {
+  return getStorage().isSignlessInteger(4) || isa<Float4E2M1FNType>(getStorage()) ? 4 : 8;
+}
+
+bool QuantType::isInteger() const { return !isa<Float8E4M3FNType>(getStorage()); }
 
 LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef kind, int64_t width, int64_t depth,
                                int64_t align, bool pairHalves) {
@@ -73,5 +96,34 @@ int64_t LayoutAttr::elements(RankedTensorType type) const {
     return matrixElements(shape[0], shape[1]);
   default:
     return shape[0] * matrixElements(shape[1], shape[2]);
+  }
+}
+
+int64_t LayoutAttr::panelBytes(int64_t k, Type element) const {
+  int64_t columns = paddedInputs(k);
+  auto quant = dyn_cast<QuantType>(element);
+  if (!quant)
+    return getWidth() * columns * element.getIntOrFloatBitWidth() / 8;
+  int64_t codes = columns * getWidth() * quant.codeBits() / 8;
+  if (quant.getGroup() == 0)
+    return roundUp(getWidth() * 4 + codes, 64);
+  int64_t perGroup = getWidth() * (quant.scaleBytes() + (quant.getZeroPoints() ? 1 : 0));
+  return roundUp((quant.getRowScales() ? getWidth() * 4 : 0) + columns / quant.getGroup() * perGroup + codes, 64);
+}
+
+int64_t LayoutAttr::matrixBytes(int64_t n, int64_t k, Type element) const {
+  return paddedOutputs(n) / getWidth() * panelBytes(k, element);
+}
+
+int64_t LayoutAttr::bytes(RankedTensorType type) const {
+  ArrayRef<int64_t> shape = type.getShape();
+  Type element = type.getElementType();
+  switch (shape.size()) {
+  case 1:
+    return matrixBytes(1, shape[0], element);
+  case 2:
+    return matrixBytes(shape[0], shape[1], element);
+  default:
+    return shape[0] * matrixBytes(shape[1], shape[2], element);
   }
 }

@@ -6,6 +6,7 @@ include "mlir/IR/OpBase.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/BuiltinTypeInterfaces.td"
 
 def Qwen_Dialect : Dialect {
   let name = "qwen";
@@ -27,7 +28,7 @@ def Qwen_Dialect : Dialect {
 
 //===-- Types ---------------------------------------------------------------------------------------------------===//
 
-class Qwen_Type<string name, string typeMnemonic> : TypeDef<Qwen_Dialect, name> {
+class Qwen_Type<string name, string typeMnemonic, list<Trait> traits = []> : TypeDef<Qwen_Dialect, name, traits> {
   let mnemonic = typeMnemonic;
 }
 
@@ -45,6 +46,40 @@ def Qwen_CacheType : Qwen_Type<"Cache", "cache"> {
   let parameters = (ins "int64_t":$layers, "int64_t":$heads, "int64_t":$dim, "::mlir::Type":$elementType);
   let assemblyFormat = "`<` `layers` `=` $layers `,` `heads` `=` $heads `,` `dim` `=` $dim `,` $elementType `>`";
   let genVerifyDecl = 1;
+}
+
+def Qwen_QuantType : Qwen_Type<"Quant", "quant", [MemRefElementTypeInterface]> {
+  let summary = "an element that is stored as a small code and shares its scale with a group";
+  let description = [{
+    The value of an element is `(code - zero) * scale * row_scale`. `storage` is the type of the code: `i8`, `i4` (with
+    `zero_points` its codes are 0 to 15), `f4E2M1FN` or `f8E4M3FN`. `group` columns of a row, the whole row if 0, and
+    `group_rows` rows share a scale of type `scale`, and with `zero_points` a zero of 0 to 15 (0 to 255 for i8).
+    `row_scales` says that each row has a second, f32 scale (NVFP4).
+
+    As the element of a weight it is what quantize-weights chose or the checkpoint holds. As the element of activations
+    (`storage` i8, no zero points) it is what `qwen.quantize` makes for a product of integers.
+
+    ```mlir
+    !qwen.quant<i4, group = 64, scale = f16>
+    !qwen.quant<f8E4M3FN, group = 128, scale = f32, group_rows = 128>
+    ```
+  }];
+  let parameters = (ins "::mlir::Type":$storage, "int64_t":$group, "::mlir::Type":$scale,
+                        DefaultValuedParameter<"int64_t", "1">:$group_rows,
+                        DefaultValuedParameter<"bool", "false">:$zero_points,
+                        DefaultValuedParameter<"bool", "false">:$row_scales);
+  let assemblyFormat = "`<` $storage `,` struct($group, $scale, $group_rows, $zero_points, $row_scales) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Bits of a code: 4 or 8.
+    int64_t codeBits() const;
+    /// Bytes of a scale.
+    int64_t scaleBytes() const { return getScale().getIntOrFloatBitWidth() / 8; }
+    /// Columns of a row of `k` (a multiple of the group) that share a scale.
+    int64_t groupColumns(int64_t k) const { return getGroup() == 0 ? k : getGroup(); }
+    /// Whether products with this weight are of integers: codes that an 8-bit integer holds exactly.
+    bool isInteger() const;
+  }];
 }
 
 //===-- Attributes ----------------------------------------------------------------------------------------------===//
@@ -77,6 +112,14 @@ def Qwen_LayoutAttr : Qwen_Attr<"Layout", "layout"> {
     `N / 2` each, and each half is rounded up to a multiple of `width` by itself: the first `width / 2` lanes of panel
     `p` are gate rows `p * width / 2 ..`, the other lanes the up rows of the same numbers.
     A stack `[E, N, K]` is E matrices one after another.
+
+    A matrix of `!qwen.quant` lies in panels of `width` = 32, `align` a multiple of its group. A panel holds, without
+    gaps and rounded up to 64 bytes: the row scales, `width` f32, if the type has them or its group is a whole row (whose
+    scales they then are); and for each group of columns its `width` scales, its `width` zero points of one byte if the
+    type has them, and its codes in steps of `depth` columns. A step of 8-bit codes is `(n % width) * depth + k % depth`
+    as above; byte `b` of a step of 4-bit codes holds lane `b / depth` in its low and lane `width / 2 + b / depth` in its
+    high half, of column `b % depth`. Codes of i8 are stored plus 128, of i4 without zero points plus 8, others as they
+    are; what is padded has scale 0. Scales are stored for each row also where `group_rows` is more than 1.
   }];
   let parameters = (ins StringRefParameter<"rows or panels">:$kind, "int64_t":$width, "int64_t":$depth,
                         "int64_t":$align, "bool":$pairHalves);
@@ -94,6 +137,12 @@ def Qwen_LayoutAttr : Qwen_Attr<"Layout", "layout"> {
     int64_t matrixElements(int64_t n, int64_t k) const { return paddedOutputs(n) * paddedInputs(k); }
     /// Elements of a whole weight of this type, padding included.
     int64_t elements(::mlir::RankedTensorType type) const;
+    /// Bytes of `width` rows of k columns of a matrix in panels (of one row in rows).
+    int64_t panelBytes(int64_t k, ::mlir::Type element) const;
+    /// Bytes of one matrix [N, K]; of a vector [N] with n = 1, k = N.
+    int64_t matrixBytes(int64_t n, int64_t k, ::mlir::Type element) const;
+    /// Bytes of a whole weight of this type.
+    int64_t bytes(::mlir::RankedTensorType type) const;
   }];
 }
 

@@ -81,6 +81,7 @@ QWEN_BUFFER_EFFECTS(RouterOp)
 QWEN_BUFFER_EFFECTS(OutputRowsOp)
 QWEN_BUFFER_EFFECTS(FusedLinearOp)
 QWEN_BUFFER_EFFECTS(FusedRouterOp)
+QWEN_BUFFER_EFFECTS(QuantizeOp)
 QWEN_BUFFER_EFFECTS(DispatchOp)
 QWEN_BUFFER_EFFECTS(GroupedLinearOp)
 QWEN_BUFFER_EFFECTS(CombineOp)
@@ -322,6 +323,18 @@ LogicalResult QkNormRopeCacheOp::verify() {
       failed(expectExtent(*this, "k_norm extent", cache.getDim(), extent(getKNorm(), 0))))
     return failure();
   return expectExtent(*this, "qkv extent", heads * cache.getDim(), extent(getQkv(), 1));
+}
+
+LogicalResult QuantizeOp::verify() {
+  if (failed(verifySemantics(*this, 1)) || failed(expectRank(*this, "input", getInput(), 2)) ||
+      failed(expectExtent(*this, "result extent", lastExtent(getInput()), lastExtent(output(*this)))))
+    return failure();
+  auto quant = dyn_cast<QuantType>(shaped(output(*this)).getElementType());
+  if (!quant || !quant.getStorage().isSignlessInteger(8) || quant.getGroup() == 0 || !quant.getScale().isF32() ||
+      quant.getZeroPoints() || quant.getRowScales() || quant.getGroupRows() != 1)
+    return emitOpError() << "expected a result of !qwen.quant<i8, group = G, scale = f32>, found "
+                         << shaped(output(*this)).getElementType();
+  return success();
 }
 
 LogicalResult FusedRouterOp::verify() {

@@ -292,6 +292,21 @@ def Qwen_QkNormRopeCacheOp : Qwen_TileOp<"qk_norm_rope_cache"> {
   }];
 }
 
+def Qwen_QuantizeOp : Qwen_TileOp<"quantize"> {
+  let summary = "rows in groups of 8-bit codes with a scale each: [T, K]";
+  let description = [{
+    x [T, K] of floats, the result [T, K] of `!qwen.quant<i8, group = G, scale = f32>`, G not 0: the scale of a group is its
+    largest magnitude / 127, a code is `x / scale` rounded to the nearest, ties to even; a group of zeros has scale 0.
+
+    In buffer semantics a row is a run of bytes: the codes of `K'` columns (K rounded up to a multiple of G), `K' / G`
+    scales (f32), and the negated sums of each group's codes (i32), from which integer products correct for unsigned
+    weight codes. Tiles: rows.
+  }];
+  let arguments = (ins Qwen_Shaped:$input, Variadic<AnyStridedMemRef>:$dests, OptionalAttr<DenseI64ArrayAttr>:$tile);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = "`(` $input `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
+}
+
 def Qwen_FusedRouterOp : Qwen_TileOp<"fused_router"> {
   let summary = "router projection, softmax, top-k and renormalisation: weights [T, k], experts [T, k] i32";
   let description = "`qwen.router(qwen.linear(x, weight))`; x [T, H], weight [E, H]. Tiles: rows.";

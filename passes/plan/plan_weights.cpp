@@ -37,8 +37,7 @@ struct PlanWeights : PassWrapper<PlanWeights, OperationPass<ModuleOp>> {
   }
 
   static int64_t bytesOf(WeightOp weight) {
-    auto type = cast<RankedTensorType>(weight.getType());
-    return weight.getLayout()->elements(type) * type.getElementTypeBitWidth() / 8;
+    return weight.getLayout()->bytes(cast<RankedTensorType>(weight.getType()));
   }
 
   /// The params of each function in the order in which its ops read them, wherever they are named.

@@ -78,7 +78,7 @@ func.func private @f(!qwen.cache<layers = 1, heads = 2, dim = 31, f32>)
 
 // -----
 
-// expected-error @below {{expected a float element type, found 'i8'}}
+// expected-error @below {{expected a float or quantized element type, found 'i8'}}
 func.func private @f(!qwen.cache<layers = 1, heads = 2, dim = 32, i8>)
 
 // -----
