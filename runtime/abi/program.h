@@ -1,7 +1,8 @@
 /* The contract between emitted code and the runtime that drives it.
  *
  * A compiled model's object file exports one constant, `qwench_program`. The runtime reads it, prepares memory, and
- * calls `prefill` or `decode` from every thread of its team at once; the threads meet at qwench_team_barrier().
+ * calls `prefill` or `decode` from every thread of its team at once; the threads meet at qwench_team_barrier(). With a
+ * device, the runtime calls them once and they enqueue launches with qwench_device_launch().
  * All model mathematics lies behind those two functions. The structs only ever grow at the end, and every change of
  * meaning raises QWENCH_ABI_VERSION. */
 #ifndef QWENCH_RUNTIME_ABI_PROGRAM_H
@@ -13,7 +14,7 @@
 extern "C" {
 #endif
 
-#define QWENCH_ABI_VERSION 1
+#define QWENCH_ABI_VERSION 2
 
 struct QwenchTeam; /* the runtime's own */
 
@@ -37,8 +38,43 @@ typedef struct QwenchStep {
   struct QwenchTeam *team;        /* for qwench_team_barrier */
 } QwenchStep;
 
-/* Every thread of the team calls this with the same step; thread = 0 .. threads - 1. Returns after the last barrier. */
+/* Every thread of the team calls this with the same step; thread = 0 .. threads - 1. Returns after the last barrier.
+ * With a device it is called once, as thread 0 of 1, and returns when all launches are enqueued; of the step it then reads
+ * only rows, outputs, cache_capacity and team. */
 typedef void (*QwenchStepFunction)(const QwenchStep *step, int64_t thread, int64_t threads);
+
+/* A kernel of a device program. Its entry takes (const QwenchStep *step, int64_t layer, int64_t instance, int64_t tiles);
+ * `step` and every pointer in it are device memory, but for `team`, which is NULL. Blocks stand along x; a block takes
+ * the tiles blockIdx.x, blockIdx.x + gridDim.x, ... below `tiles`. */
+typedef struct QwenchKernel {
+  const char *name;      /* of the entry in the image */
+  uint32_t threads;      /* of a block, along x */
+  uint32_t shared_bytes; /* dynamic shared memory of a block; 0 when all of it is static */
+} QwenchKernel;
+
+typedef enum QwenchImageKind {
+  QWENCH_IMAGE_CUBIN = 1, /* NVIDIA machine code */
+  QWENCH_IMAGE_PTX = 2,   /* NVIDIA assembly, NUL-terminated, for the driver's compiler */
+  QWENCH_IMAGE_HSACO = 3  /* AMD code object */
+} QwenchImageKind;
+
+/* The device code for one architecture. */
+typedef struct QwenchImage {
+  const char *arch;            /* "sm_90a", "gfx942" */
+  uint32_t kind;               /* QwenchImageKind */
+  uint32_t reserved;           /* 0 */
+  const uint8_t *bytes;        /* 16-byte aligned */
+  uint64_t size;               /* > 0; of PTX with the NUL */
+  const QwenchKernel *kernels; /* [kernel_count] as this image has them: block sizes may differ between architectures */
+} QwenchImage;
+
+/* What runs on a GPU. The images hold the same kernels, numbered alike. */
+typedef struct QwenchDeviceProgram {
+  const char *api; /* "cuda" or "rocm" */
+  int64_t kernel_count;
+  const QwenchImage *images; /* [image_count], of one architecture in the order of preference */
+  int64_t image_count;
+} QwenchDeviceProgram;
 
 typedef struct QwenchProgram {
   uint32_t abi_version;  /* QWENCH_ABI_VERSION of the compiler */
@@ -67,6 +103,7 @@ typedef struct QwenchProgram {
   int64_t attention_flops_per_pair; /* all layers: x (query, key) pairs attended */
   QwenchStepFunction prefill;
   QwenchStepFunction decode;
+  const QwenchDeviceProgram *device; /* NULL: the CPU runs it */
 } QwenchProgram;
 
 extern const QwenchProgram qwench_program;
@@ -75,6 +112,10 @@ extern const QwenchProgram qwench_program;
 
 /* Waits until every thread of the team has arrived. What they wrote before is visible to all after. */
 void qwench_team_barrier(struct QwenchTeam *team);
+
+/* With a device: enqueues kernel number `kernel` on `tiles` tiles (none: nothing happens). All tiles of earlier launches
+ * are done before it begins. A failure is reported by the runtime after the step. */
+void qwench_device_launch(struct QwenchTeam *team, int64_t kernel, int64_t tiles, int64_t layer, int64_t instance);
 
 #ifdef __cplusplus
 }

@@ -167,6 +167,11 @@ public:
     members.push_back({type, [=](ImplicitLocOpBuilder &at) -> Value { return LLVM::AddressOfOp::create(at, type, name); }});
   }
 
+  void null() {
+    Type type = LLVM::LLVMPointerType::get(b.getContext());
+    members.push_back({type, [=](ImplicitLocOpBuilder &at) -> Value { return LLVM::ZeroOp::create(at, type); }});
+  }
+
   void finish(StringRef symbol) {
     SmallVector<Type> types;
     for (auto &member : members)
@@ -220,6 +225,7 @@ void StepToLLVM::emitProgram() {
     w.number(64, number(name));
   w.address("qwench_step_prefill");
   w.address("qwench_step_decode");
+  w.null(); // device
   w.finish("qwench_program");
 }
 

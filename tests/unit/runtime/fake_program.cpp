@@ -154,4 +154,5 @@ extern "C" const QwenchProgram qwench_program = {
     .attention_flops_per_pair = 1,
     .prefill = &qwench::fake::prefillStep,
     .decode = &qwench::fake::decodeStep,
+    .device = nullptr,
 };
