@@ -56,9 +56,6 @@ void emitCombine(KernelBuilder &b, mlir::Operation *op);
 void emitGroupedLinearCombine(KernelBuilder &b, mlir::Operation *op);
 
 // Shared by several of them.
-llvm::ArrayRef<int64_t> tileSizes(mlir::Operation *op);
-/// The dests of a planned op.
-mlir::Value dest(mlir::Operation *op, unsigned i = 0);
 /// Runs `body(row)` for the rows of this tile of an op whose tile space is the rows of `of`.
 void forTileRows(KernelBuilder &b, mlir::Operation *op, mlir::Value of, llvm::function_ref<void(mlir::Value)> body);
 /// 1 / sqrt(mean of squares + eps) of `width` elements (a multiple of kLanes, zeros behind `count`) from `at` on.

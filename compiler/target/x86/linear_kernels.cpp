@@ -19,7 +19,7 @@ struct LinearMap {
   Value input, weight, bias, residual, dest;
   bool swiglu = false;
 
-  explicit LinearMap(Operation *op) : dest(x86::dest(op)) {
+  explicit LinearMap(Operation *op) : dest(qwench::dest(op)) {
     if (auto linear = dyn_cast<LinearOp>(op)) {
       input = linear.getInput(), weight = linear.getWeight(), bias = linear.getBias();
     } else {

@@ -1,6 +1,7 @@
 // step-to-llvm
 // Assumes: scheduled kernels. Guarantees: no qwen op or type; `prefill` and `decode` have the C signature of
 // QwenchStepFunction, and the constant `qwench_program` describes the program (runtime/abi/program.h).
+#include "compiler/target/step_fields.h"
 #include "compiler/target/x86/passes.h"
 #include "dialects/Qwen.h"
 #include "runtime/abi/program.h"
@@ -19,35 +20,6 @@ using namespace qwench::qwen;
 
 namespace {
 
-/// Byte offset of each StepField in QwenchStep, in the enum's order.
-constexpr size_t kFieldOffsets[] = {
-    offsetof(QwenchStep, tokens),      offsetof(QwenchStep, positions),      offsetof(QwenchStep, slots),
-    offsetof(QwenchStep, context_lengths), offsetof(QwenchStep, output_rows), offsetof(QwenchStep, rows),
-    offsetof(QwenchStep, outputs),     offsetof(QwenchStep, cache_capacity), offsetof(QwenchStep, arena),
-    offsetof(QwenchStep, weights),     offsetof(QwenchStep, cache),          offsetof(QwenchStep, logits)};
-
-Value loadAt(ImplicitLocOpBuilder &b, Value base, int64_t offset, Type type) {
-  auto pointer = LLVM::LLVMPointerType::get(b.getContext());
-  Value place = LLVM::GEPOp::create(b, pointer, b.getI8Type(), base, ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(offset)});
-  return LLVM::LoadOp::create(b, type, place);
-}
-
-/// A flat memref over the memory at `pointer`, of unlimited extent.
-Value flatMemref(ImplicitLocOpBuilder &b, Value pointer, MemRefType type) {
-  auto array = LLVM::LLVMArrayType::get(b.getI64Type(), 1);
-  auto descriptor = LLVM::LLVMStructType::getLiteral(
-      b.getContext(), {pointer.getType(), pointer.getType(), b.getI64Type(), array, array});
-  Value value = LLVM::PoisonOp::create(b, descriptor);
-  auto constant = [&](int64_t v) -> Value { return LLVM::ConstantOp::create(b, b.getI64Type(), b.getI64IntegerAttr(v)); };
-  auto set = [&](Value v, ArrayRef<int64_t> at) { value = LLVM::InsertValueOp::create(b, value, v, at); };
-  set(pointer, {0});
-  set(pointer, {1});
-  set(constant(0), {2});
-  set(constant(int64_t(1) << 40), {3, 0});
-  set(constant(1), {4, 0});
-  return UnrealizedConversionCastOp::create(b, TypeRange{type}, ValueRange{value}).getResult(0);
-}
-
 struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(StepToLLVM)
 
@@ -59,8 +31,7 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
   }
 
   void runOnOperation() override {
-    lowerFields();
-    retypeBatch();
+    lowerStepFields(getOperation());
     for (StringRef entry : {"prefill", "decode"})
       if (auto function = getOperation().lookupSymbol<func::FuncOp>(entry))
         emitEntry(function);
@@ -72,43 +43,6 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     for (NamedAttribute attribute : llvm::to_vector(getOperation()->getAttrs()))
       if (attribute.getName().getValue().starts_with("qwen."))
         getOperation()->removeAttr(attribute.getName());
-  }
-
-  void lowerFields() {
-    auto pointer = LLVM::LLVMPointerType::get(&getContext());
-    getOperation().walk([&](StepFieldOp op) {
-      ImplicitLocOpBuilder b(op.getLoc(), op);
-      Value step = UnrealizedConversionCastOp::create(b, TypeRange{pointer}, ValueRange{op.getBatch()}).getResult(0);
-      int64_t offset = kFieldOffsets[static_cast<size_t>(op.getField())];
-      Value result;
-      if (auto type = dyn_cast<MemRefType>(op.getType()))
-        result = flatMemref(b, loadAt(b, step, offset, pointer), type);
-      else
-        result = arith::IndexCastOp::create(b, b.getIndexType(), loadAt(b, step, offset, b.getI64Type()));
-      op.replaceAllUsesWith(result);
-      op.erase();
-    });
-  }
-
-  /// Values of type !qwen.batch become pointers to the step.
-  void retypeBatch() {
-    auto pointer = LLVM::LLVMPointerType::get(&getContext());
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      SmallVector<Type> inputs(function.getArgumentTypes());
-      for (Type &type : inputs)
-        if (isa<BatchType>(type))
-          type = pointer;
-      function.setFunctionType(FunctionType::get(&getContext(), inputs, function.getResultTypes()));
-      for (BlockArgument argument : function.getArguments())
-        if (isa<BatchType>(argument.getType()))
-          argument.setType(pointer);
-    }
-    getOperation().walk([&](UnrealizedConversionCastOp cast) {
-      if (cast.getNumOperands() == 1 && cast.getOperand(0).getType() == pointer && cast.getType(0) == pointer) {
-        cast.getResult(0).replaceAllUsesWith(cast.getOperand(0));
-        cast.erase();
-      }
-    });
   }
 
   /// `void qwench_step_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`.

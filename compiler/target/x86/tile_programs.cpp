@@ -36,11 +36,4 @@ const TileProgram *x86::findTileProgram(Operation *op) {
   return nullptr;
 }
 
-ArrayRef<int64_t> x86::tileSizes(Operation *op) { return op->getAttrOfType<DenseI64ArrayAttr>("tile").asArrayRef(); }
-
-Value x86::dest(Operation *op, unsigned i) {
-  unsigned dests = isa<qwen::RouterOp, qwen::FusedRouterOp, qwen::DispatchOp>(op) ? 2 : 1;
-  return op->getOperand(op->getNumOperands() - dests + i);
-}
-
 int64_t x86::padded(int64_t width) { return (width + kPanel - 1) / kPanel * kPanel; }

@@ -1,0 +1,106 @@
+#include "compiler/target/step_builder.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::qwen;
+
+void StepBuilder::loop(Value begin, Value end, int64_t step, llvm::function_ref<void(Value)> body) {
+  loop(begin, end, step, {}, [&](Value i, ValueRange) {
+    body(i);
+    return Yield();
+  });
+}
+
+StepBuilder::Yield StepBuilder::loop(Value begin, Value end, int64_t step, ValueRange inits,
+                                         llvm::function_ref<Yield(Value, ValueRange)> body) {
+  auto loop = scf::ForOp::create(*this, begin, end, index(step), inits);
+  OpBuilder::InsertionGuard guard(*this);
+  Block *block = loop.getBody();
+  if (inits.empty())
+    block->getTerminator()->erase();
+  setInsertionPointToStart(block);
+  Yield yields = body(loop.getInductionVar(), loop.getRegionIterArgs());
+  scf::YieldOp::create(*this, yields);
+  return Yield(loop.getResults());
+}
+
+void StepBuilder::when(Value condition, llvm::function_ref<void()> body) {
+  auto branch = scf::IfOp::create(*this, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  body();
+}
+
+MemRefType StepBuilder::flat(Type element) {
+  return MemRefType::get({ShapedType::kDynamic}, element, MemRefLayoutAttrInterface(), memorySpace);
+}
+
+Value StepBuilder::item(StepField list, Value row) {
+  return toIndex(loadScalar(field(list, flat(getI32Type())), row));
+}
+
+Value StepBuilder::view(Value bytes, Value byteOffset, Type element) {
+  // The extent is not used by any access: kernels bound their loops themselves.
+  Value extent = index(int64_t(1) << 40);
+  auto type = cast<MemRefType>(bytes.getType());
+  auto viewed = MemRefType::get({ShapedType::kDynamic}, element, MemRefLayoutAttrInterface(), type.getMemorySpace());
+  return memref::ViewOp::create(*this, viewed, bytes, byteOffset, ValueRange{extent});
+}
+
+Rows StepBuilder::rows(Value plannedBuffer) {
+  auto buffer = plannedBuffer.getDefiningOp<BufferOp>();
+  auto type = cast<MemRefType>(plannedBuffer.getType());
+  Rows rows;
+  rows.element = type.getElementType();
+  rows.width = 1;
+  for (int64_t extent : type.getShape().drop_front())
+    rows.width *= extent;
+  rows.stride = type.getStridesAndOffset().first.front();
+  if (buffer.getLogits())
+    rows.memory = field(StepField::Logits, flat(rows.element));
+  else
+    rows.memory = view(field(StepField::Arena, flat(getI8Type())), index(buffer.getOffset()), rows.element);
+  return rows;
+}
+
+Value StepBuilder::rowsOf(Value plannedBuffer) {
+  auto buffer = plannedBuffer.getDefiningOp<BufferOp>();
+  if (!buffer.getRows())
+    return index(cast<MemRefType>(plannedBuffer.getType()).getDimSize(0));
+  return planned(buffer.getRows());
+}
+
+Value StepBuilder::planned(Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value))
+    return argument.getArgNumber() == 2 ? layer : instance;
+  Operation *op = value.getDefiningOp();
+  if (auto constant = dyn_cast<arith::ConstantIndexOp>(op))
+    return index(constant.value());
+  if (auto size = dyn_cast<BatchSizeOp>(op))
+    return field(size.getOutputs() ? StepField::Outputs : StepField::Rows, getIndexType());
+  auto product = cast<arith::MulIOp>(op);
+  return mul(planned(product.getLhs()), planned(product.getRhs()));
+}
+
+PackedWeight StepBuilder::packedWeight(Value value) {
+  auto param = value.getDefiningOp<ParamOp>();
+  WeightOp symbol = lookupWeight(param);
+  PackedWeight weight;
+  weight.layout = *symbol.getLayout();
+  weight.type = cast<RankedTensorType>(symbol.getType());
+  Value offset = add(mul(planned(param.getIndex()), *symbol.getStride()), *symbol.getOffset());
+  weight.memory = view(field(StepField::Weights, flat(getI8Type())), offset, weight.type.getElementType());
+  return weight;
+}
+
+std::pair<Value, Value> StepBuilder::tileRange(Value tileIndex, Value count, int64_t perTile) {
+  Value begin = mul(tileIndex, perTile);
+  return {begin, min(add(begin, perTile), count)};
+}
+
+ArrayRef<int64_t> qwench::tileSizes(Operation *op) { return op->getAttrOfType<DenseI64ArrayAttr>("tile").asArrayRef(); }
+
+Value qwench::dest(Operation *op, unsigned i) {
+  unsigned dests = isa<RouterOp, FusedRouterOp, DispatchOp>(op) ? 2 : 1;
+  return op->getOperand(op->getNumOperands() - dests + i);
+}
