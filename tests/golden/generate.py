@@ -52,7 +52,7 @@ def golden_of(spec, folder):
         keep = oracle.kept_positions(len(ids))
         logits = oracle.logits_of(model, ids)[keep]
         bf16_kl = oracle.kl(logits, oracle.logits_of(half, ids)[keep])
-        tokens, token_gaps = oracle.greedy(model, ids)
+        tokens, token_gaps, token_router = oracle.greedy(model, ids)
         assert tokens[0] == int(logits[-1].argmax()), f"{spec.name} {name}: cached and uncached runs disagree"
         numpy.save(folder / f"{name}.ids.npy", numpy.array(ids, dtype="<i4"))
         numpy.save(folder / f"{name}.logits.npy", logits.numpy().astype("<f4"))
@@ -61,6 +61,7 @@ def golden_of(spec, folder):
         router = oracle.router_gaps(model, ids)
         if router is not None:
             details[name]["router_gap"] = oracle.rounded(router[keep])
+            details[name]["greedy_router_gap"] = oracle.rounded(token_router)
         kls += bf16_kl.tolist()
         gaps += token_gaps
         spreads += (logits.max(dim=1)[0] - logits.min(dim=1)[0]).tolist()

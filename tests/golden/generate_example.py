@@ -70,14 +70,15 @@ def main():
     prompts = {}
     for name, ids in prompts_of(tokenizer, held_out).items():
         keep = oracle.kept_positions(len(ids))
-        logits, tokens_gaps = oracle.logits_of(model, ids)[keep], oracle.greedy(model, ids)
+        logits = oracle.logits_of(model, ids)[keep]
+        tokens, gaps, router_gaps = oracle.greedy(model, ids)
         bf16_kl = oracle.kl(logits, oracle.logits_of(half, ids)[keep])
         numpy.save(args.out / f"{name}.ids.npy", numpy.array(ids, dtype="<i4"))
         numpy.save(args.out / f"{name}.logits.npy", logits.numpy().astype("<f4"))
-        prompts[name] = dict(positions=keep, greedy=tokens_gaps[0], greedy_gap=oracle.rounded(tokens_gaps[1]),
-                             bf16_kl=oracle.rounded(bf16_kl), text=tokenizer.decode(ids),
-                             greedy_text=tokenizer.decode(tokens_gaps[0]))
-        print(f"{name}: {tokenizer.decode(tokens_gaps[0])!r}")
+        prompts[name] = dict(positions=keep, greedy=tokens, greedy_gap=oracle.rounded(gaps),
+                             greedy_router_gap=oracle.rounded(router_gaps), bf16_kl=oracle.rounded(bf16_kl),
+                             text=tokenizer.decode(ids), greedy_text=tokenizer.decode(tokens))
+        print(f"{name}: {tokenizer.decode(tokens)!r}")
     perplexity = dict(context=CONTEXT, tokens=len(held_out))
     for name, run in (("fp32", model), ("bf16", half)):
         total, count = negative_log_likelihood(run, held_out)

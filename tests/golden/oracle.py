@@ -1,4 +1,4 @@
-"""What transformers says: fp32 logits, its own bf16 error, greedy continuations with their top-2 gaps."""
+"""What transformers says: fp32 logits, its own bf16 error, greedy continuations with their top-2 and router gaps."""
 
 import torch
 
@@ -74,17 +74,22 @@ def random_prompt(model, length, generator):
 
 @torch.no_grad()
 def greedy(model, ids):
-    """24 tokens by argmax with a cache, as generate() does, and the gap between the two best logits of each step."""
+    """24 tokens by argmax with a cache, as generate() does; per step the gap between the two best logits, and the
+    least_gap of the row that they come from (None where every expert is always chosen)."""
     fresh_rope(model)
     tokens, gaps, cache, feed = [], [], None, torch.tensor([ids])
+    routed, k = [], getattr(model.config, "num_experts_per_tok", 0)
+    choice = dict(output_router_logits=True) if has_choice(model.config) else {}
     for _ in range(GREEDY_STEPS):
-        out = model(feed, past_key_values=cache, use_cache=True)
+        out = model(feed, past_key_values=cache, use_cache=True, **choice)
         cache = out.past_key_values
         best = out.logits[0, -1].float().topk(2)
         tokens.append(int(best.indices[0]))
         gaps.append(float(best.values[0] - best.values[1]))
+        if choice:
+            routed.append(float(least_gap(out.router_logits, k)[-1]))
         feed = torch.tensor([[tokens[-1]]])
-    return tokens, gaps
+    return tokens, gaps, routed or None
 
 
 def kl(reference, other):
