@@ -44,6 +44,11 @@ bool sized(int64_t a, int64_t b, int64_t c, int64_t &out) {
   return !__builtin_mul_overflow(a, b, &out) && !__builtin_add_overflow(out, c, &out);
 }
 
+/// A device's errors are of this machine, unless the program contradicts itself.
+Outcome fromDevice(const Error &error) {
+  return {error.fault == Error::Fault::User ? QWENCH_ERROR_SYSTEM : QWENCH_ERROR_MODEL, error.message};
+}
+
 Outcome reserve(int64_t bytes, bool hugePages, Mapping &out) {
   Result<Mapping> mapping = Mapping::anonymous(static_cast<uint64_t>(bytes), hugePages);
   if (!mapping)
@@ -61,15 +66,31 @@ Outcome Session::open(const QwenchProgram &program, const ModelFile &model, cons
   if (Status status = requireCpuFeatures(program.features, program.cpu); !status)
     return {QWENCH_ERROR_MODEL, status.error().message};
   std::unique_ptr<Session> result(new Session(program));
+  if (program.device) {
+    Result<std::unique_ptr<DeviceProgram>> device = DeviceProgram::open(program);
+    if (!device)
+      return fromDevice(device.error());
+    result->onDevice = device.take();
+  }
   if (Outcome outcome = result->prepare(options); !outcome)
     return outcome;
-  Result<Weights> weights = Weights::load(program, model, *result->team, options.weights);
-  if (!weights)
-    return {QWENCH_ERROR_SYSTEM, weights.error().message};
-  result->weights = weights.take();
+  if (Outcome outcome = result->loadWeights(model, options.weights); !outcome)
+    return outcome;
   if (model.metadata().sampledVocabulary > 0)
     result->limitSampling(model.metadata().sampledVocabulary);
   session = std::move(result);
+  return {};
+}
+
+Outcome Session::loadWeights(const ModelFile &model, WeightsMode mode) {
+  if (onDevice) {
+    Status status = streamWeights(code, model, *team, *onDevice);
+    return status ? Outcome{} : fromDevice(status.error());
+  }
+  Result<Weights> loaded = Weights::load(code, model, *team, mode);
+  if (!loaded)
+    return {QWENCH_ERROR_SYSTEM, loaded.error().message};
+  weights = loaded.take();
   return {};
 }
 
@@ -92,6 +113,8 @@ Outcome Session::prepare(const SessionOptions &options) {
   if (!started)
     return {QWENCH_ERROR_SYSTEM, started.error().message};
   team = started.take();
+  if (onDevice)
+    return {};
   int64_t arenaBytes = 0;
   if (!sized(code.thread_scratch_bytes, team->threads(), code.arena_bytes, arenaBytes))
     return {QWENCH_ERROR_SYSTEM, "the arena is too large"};
@@ -118,11 +141,22 @@ Outcome Session::allocate() {
   for (int64_t row = 0; row < maxRows; ++row)
     outputIndices[row] = static_cast<int32_t>(row);
   scratch.reserve(code.vocab_size);
-  if (Outcome outcome = reserve(cacheBytes, cacheBytes <= kHugePageCache, cache); !outcome)
+  if (Outcome outcome = reserveMemory(cacheBytes); !outcome)
     return outcome;
   if (Outcome outcome = reserve(lastBytes, false, sequenceLogits); !outcome)
     return outcome;
   return reserve(stepBytes, false, stepLogits);
+}
+
+/// Of the cache, and with a device of everything that it keeps.
+Outcome Session::reserveMemory(int64_t cacheBytes) {
+  if (!onDevice)
+    return reserve(cacheBytes, cacheBytes <= kHugePageCache, cache);
+  int64_t arenaBytes = 0;
+  if (!sized(code.thread_scratch_bytes, 1, code.arena_bytes, arenaBytes))
+    return {QWENCH_ERROR_SYSTEM, "the arena is too large"};
+  Status status = onDevice->reserve({cacheBytes, arenaBytes, outputRows, std::max(code.prefill_rows, code.decode_rows)});
+  return status ? Outcome{} : fromDevice(status.error());
 }
 
 void Session::limitSampling(int64_t vocabulary) {
@@ -161,7 +195,7 @@ Outcome Session::checkPrompt(int32_t sequence, std::span<const int32_t> tokens) 
   return {};
 }
 
-void Session::runStep(int64_t rows, int64_t outputs, float *logits) {
+Outcome Session::runStep(int64_t rows, int64_t outputs, float *logits) {
   QwenchStep step = {};
   step.tokens = tokenRows.data();
   step.positions = positionRows.data();
@@ -172,13 +206,19 @@ void Session::runStep(int64_t rows, int64_t outputs, float *logits) {
   step.rows = rows;
   step.outputs = outputs;
   step.cache_capacity = capacity;
+  step.logits = logits;
+  const bool decode = rows <= code.decode_rows;
+  if (onDevice) {
+    Status status = onDevice->run(step, decode);
+    return status ? Outcome{} : fromDevice(status.error());
+  }
   step.arena = arena.data();
   step.weights = weights.data();
   step.cache = cache.data();
-  step.logits = logits;
   step.team = team.get();
-  QwenchStepFunction function = rows <= code.decode_rows ? code.decode : code.prefill;
+  QwenchStepFunction function = decode ? code.decode : code.prefill;
   runOn(*team, [&](int64_t thread, int64_t threads) { function(&step, thread, threads); });
+  return {};
 }
 
 void Session::stagePrompt(int32_t sequence, int64_t from, std::span<const int32_t> tokens, int64_t total) {
@@ -200,7 +240,8 @@ Outcome Session::prefill(int32_t sequence, std::span<const int32_t> tokens) {
     const auto rows = std::min<int64_t>(most, tokens.size());
     const bool last = rows == static_cast<int64_t>(tokens.size());
     stagePrompt(sequence, slot.length, tokens.first(rows), total);
-    runStep(rows, last, logitsOf(sequence));
+    if (Outcome outcome = runStep(rows, last, logitsOf(sequence)); !outcome)
+      return outcome;
     slot.length += rows;
     tokens = tokens.subspan(rows);
   }
@@ -218,11 +259,14 @@ Outcome Session::prefillEach(int32_t sequence, std::span<const int32_t> tokens, 
   for (int64_t first = 0; first < static_cast<int64_t>(tokens.size());) {
     const auto rows = std::min<int64_t>(outputRows, tokens.size() - first);
     stagePrompt(sequence, before + first, tokens.subspan(first, rows), total);
-    runStep(rows, rows, rowsOut);
-    if (Status status = consumer(first, rows, rowsOut); !status) {
+    Outcome outcome = runStep(rows, rows, rowsOut);
+    if (outcome)
+      if (Status status = consumer(first, rows, rowsOut); !status)
+        outcome = {QWENCH_ERROR_SYSTEM, status.error().message};
+    if (!outcome) {
       slot.length = before;
       slot.hasLogits = hadLogits;
-      return {QWENCH_ERROR_SYSTEM, status.error().message};
+      return outcome;
     }
     first += rows;
     if (first == static_cast<int64_t>(tokens.size()))
@@ -267,11 +311,15 @@ Outcome Session::decode(std::span<const int32_t> sequences, std::span<const int3
     for (int64_t row = 0; row < rows; ++row) {
       tokenRows[row] = tokens[row];
       slotRows[row] = sequences[row];
-      positionRows[row] = static_cast<int32_t>(slots[sequences[row]].length++);
+      positionRows[row] = static_cast<int32_t>(slots[sequences[row]].length);
       contextRows[row] = positionRows[row] + 1;
+    }
+    if (Outcome outcome = runStep(rows, rows, rows == 1 ? logitsOf(sequences[0]) : rowsOut); !outcome)
+      return outcome;
+    for (int64_t row = 0; row < rows; ++row) {
+      ++slots[sequences[row]].length;
       slots[sequences[row]].hasLogits = true;
     }
-    runStep(rows, rows, rows == 1 ? logitsOf(sequences[0]) : rowsOut);
     for (int64_t row = 0; rows > 1 && row < rows; ++row)
       memcpy(logitsOf(sequences[row]), rowsOut + row * code.logits_stride, code.vocab_size * sizeof(float));
     sequences = sequences.subspan(rows);

@@ -5,6 +5,7 @@
 #include "runtime/abi/qwench.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/weights.h"
+#include "runtime/device/device_program.h"
 
 #include <functional>
 #include <span>
@@ -27,7 +28,7 @@ struct SessionOptions {
 
 class Session {
 public:
-  /// Checks ABI, options and CPU, loads the weights, starts the threads. `program` must outlive the session.
+  /// Checks ABI, options, CPU and GPU, loads the weights, starts the threads. `program` must outlive the session.
   static Outcome open(const QwenchProgram &program, const ModelFile &model, const SessionOptions &options,
                       std::unique_ptr<Session> &session);
 
@@ -36,6 +37,8 @@ public:
   QwenchTeam &threadTeam() { return *team; } // idle between calls
   const QwenchProgram &program() const { return code; }
   const char *weightsOrigin() const { return weights.how(); }
+  /// The GPU that runs the program; null when the CPU does.
+  const Device *device() const { return onDevice ? &onDevice->device() : nullptr; }
 
   /// Tokens with higher ids are padding rows of the embedding: they can be given, but are never sampled.
   void limitSampling(int64_t vocabulary);
@@ -70,13 +73,16 @@ private:
   Outcome checkPrompt(int32_t sequence, std::span<const int32_t> tokens) const;
   Outcome checkBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
   void stagePrompt(int32_t sequence, int64_t from, std::span<const int32_t> tokens, int64_t total);
-  void runStep(int64_t rows, int64_t outputs, float *logits);
+  Outcome reserveMemory(int64_t cacheBytes);
+  Outcome loadWeights(const ModelFile &model, WeightsMode mode);
+  Outcome runStep(int64_t rows, int64_t outputs, float *logits);
   float *logitsOf(int32_t sequence) const;
 
   const QwenchProgram &code;
   std::unique_ptr<QwenchTeam> team;
-  Weights weights;
-  Mapping arena, cache;
+  Weights weights;                         // empty with a device, which then has its own
+  Mapping arena, cache;                    // likewise
+  std::unique_ptr<DeviceProgram> onDevice; // null: the team runs the steps
   Mapping sequenceLogits; // [sequences, paddedStride] of each sequence's last token
   Mapping stepLogits;     // [outputRows, logits_stride] of steps with more than one output
   int64_t contextLimit = 0, capacity = 0, paddedStride = 0, outputRows = 0, sampleable = 0;

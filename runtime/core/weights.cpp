@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstring>
 #include <fcntl.h>
 #include <mutex>
 #include <sys/mman.h>
@@ -46,6 +47,13 @@ Status readBlocks(const File &file, uint64_t offset, uint8_t *memory, uint64_t b
   return result;
 }
 
+Status checkRandomFits(uint64_t bytes, uint64_t available) {
+  if (available == 0 || bytes <= available)
+    return ok();
+  return userError("random weights: expected " + std::to_string(bytes) + " bytes of free memory, found " +
+                   std::to_string(available));
+}
+
 } // namespace
 
 Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &model, QwenchTeam &team,
@@ -54,9 +62,8 @@ Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &mod
   auto bytes = static_cast<uint64_t>(program.weight_bytes);
   auto [file, offset] = model.weights();
   const uint64_t available = availableMemory();
-  if (!file && available > 0 && bytes > available)
-    return userError("random weights: expected " + std::to_string(bytes) + " bytes of free memory, found " +
-                     std::to_string(available));
+  if (Status fits = file ? ok() : checkRandomFits(bytes, available); !fits)
+    return fits.takeError();
   const bool map = mode == WeightsMode::Map || (mode == WeightsMode::Automatic && bytes > available / 2);
   Result<Mapping> mapping =
       file && map ? Mapping::ofFile(*file, offset, bytes) : Mapping::anonymous(bytes, /*hugePages=*/true);
@@ -78,6 +85,25 @@ Result<Weights> Weights::load(const QwenchProgram &program, const ModelFile &mod
     mprotect(data, bytes, PROT_READ);
   }
   return result;
+}
+
+Status streamWeights(const QwenchProgram &program, const ModelFile &model, QwenchTeam &team, DeviceProgram &device) {
+  auto [file, offset] = model.weights();
+  if (file)
+    return device.uploadWeights([&, file = file, offset = offset](uint64_t at, uint8_t *to, uint64_t bytes) {
+      return readBlocks(*file, offset + at, to, bytes, team);
+    });
+  const auto bytes = static_cast<uint64_t>(program.weight_bytes);
+  if (Status fits = checkRandomFits(bytes, availableMemory()); !fits)
+    return fits;
+  Result<Mapping> memory = Mapping::anonymous(bytes, /*hugePages=*/true);
+  if (!memory)
+    return memory.takeError();
+  fillRandom(*model.metadata().randomWeights, memory->data(), team);
+  return device.uploadWeights([&](uint64_t at, uint8_t *to, uint64_t count) {
+    memcpy(to, memory->data() + at, count);
+    return ok();
+  });
 }
 
 } // namespace qwench

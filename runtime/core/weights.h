@@ -3,6 +3,7 @@
 
 #include "runtime/core/model_file.h"
 #include "runtime/core/team.h"
+#include "runtime/device/device_program.h"
 
 namespace qwench {
 
@@ -25,13 +26,17 @@ public:
                               WeightsMode mode = WeightsMode::Automatic);
 
   const uint8_t *data() const { return memory.data(); }
-  /// "copied", "mapped" or "generated", for `info` and `bench`.
+  /// "copied", "mapped", "generated" or "on the device", for `info` and `bench`.
   const char *how() const { return origin; }
 
 private:
   Mapping memory;
-  const char *origin = "";
+  const char *origin = "on the device";
 };
+
+/// Streams the weights to a device: read by all threads into its pinned memory, piece by piece. Random weights are made in
+/// memory first.
+Status streamWeights(const QwenchProgram &program, const ModelFile &model, QwenchTeam &team, DeviceProgram &device);
 
 /// Fills the tensors' ranges of `memory` with values that depend only on the seed and the place, not on the
 /// threads: nearly normal (the sum of four uniform bytes) times the deviation, or 1 + 0.1 times that for

@@ -1,0 +1,240 @@
+#include "runtime/device/device.h"
+
+#include "runtime/device/images.h"
+
+#include <cstdio>
+#include <cstring>
+#include <span>
+
+namespace qwench {
+
+using namespace driver_numbers;
+
+std::string formatMemory(uint64_t bytes) {
+  char text[32];
+  const bool large = bytes >= 100000000;
+  snprintf(text, sizeof text, large ? "%.1f GB" : "%.1f MB", static_cast<double>(bytes) / (large ? 1e9 : 1e6));
+  return text;
+}
+
+Result<std::unique_ptr<Device>> Device::open(const QwenchDeviceProgram &program) {
+  std::span<const QwenchImage> images(program.images, program.image_count);
+  Result<std::unique_ptr<Driver>> driver = Driver::open(program.api);
+  if (!driver)
+    return driver.takeError();
+  std::unique_ptr<Device> device(new Device(driver.take(), program));
+  int count = 0;
+  if (Status status = QWENCH_CALL(*device->driver, deviceCount, &count); !status)
+    return status.takeError();
+  const std::string vendor = device->driver->isCuda() ? "NVIDIA" : "AMD";
+  if (count < 1)
+    return userError("expected an " + vendor + " GPU, found none");
+  std::string found;
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    Result<bool> fits = device->tryOrdinal(ordinal);
+    if (!fits)
+      return fits.takeError();
+    if (*fits)
+      return device;
+    found += (found.empty() ? "" : ", ") + device->gpuName + " (" + device->gpuArch + ")";
+  }
+  return userError("no GPU here fits this model: expected one for " + describeImages(images) + ", found " + found);
+}
+
+Result<bool> Device::tryOrdinal(int ordinal) {
+  char name[256] = "";
+  if (Status status = QWENCH_CALL(*driver, deviceGet, &handle, ordinal); !status)
+    return status.takeError();
+  if (Status status = QWENCH_CALL(*driver, deviceName, name, sizeof name - 1, handle); !status)
+    return status.takeError();
+  gpuName = name;
+  Result<std::string> arch = readArch();
+  if (!arch)
+    return arch.takeError();
+  gpuArch = arch.take();
+  auto fitting = fittingImages({program.images, static_cast<size_t>(program.image_count)}, gpuArch);
+  if (fitting.empty())
+    return false;
+  if (driver->isCuda())
+    if (Status status = QWENCH_CALL(*driver, contextRetain, &context, handle); !status)
+      return status.takeError();
+  if (Status status = use(); !status)
+    return status.takeError();
+  if (Status status = QWENCH_CALL(*driver, streamCreate, &stream, kStreamNonBlocking); !status)
+    return status.takeError();
+  // A driver older than the assembler refuses its machine code, and translates PTX itself.
+  Status first = ok();
+  for (const QwenchImage *image : fitting) {
+    Status status = loadImage(*image);
+    if (status) {
+      Status kernels = findKernels();
+      return kernels ? Result<bool>(true) : Result<bool>(kernels.takeError());
+    }
+    if (first)
+      first = std::move(status);
+  }
+  return first.takeError();
+}
+
+Result<std::string> Device::readArch() {
+  if (driver->isCuda()) {
+    int major = 0, minor = 0;
+    if (Status status = QWENCH_CALL(*driver, deviceAttribute, &major, kCudaComputeMajor, handle); !status)
+      return status.takeError();
+    if (Status status = QWENCH_CALL(*driver, deviceAttribute, &minor, kCudaComputeMinor, handle); !status)
+      return status.takeError();
+    return "sm_" + std::to_string(major * 10 + minor);
+  }
+  // Twice the size that we know: later drivers fill in the structure of their version of this symbol.
+  std::vector<char> properties(2 * kHipPropertiesBytes);
+  if (Status status = QWENCH_CALL(*driver, deviceProperties, properties.data(), handle); !status)
+    return status.takeError();
+  std::string arch(properties.data() + kHipArchOffset, strnlen(properties.data() + kHipArchOffset, kHipArchBytes));
+  return arch.substr(0, arch.find(':')); // "gfx942:sramecc+:xnack-"
+}
+
+Status Device::loadImage(const QwenchImage &image) {
+  char log[1024] = "";
+  const int options[] = {kCudaJitErrorLog, kCudaJitErrorLogBytes};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof log - 1)};
+  const bool translates = image.kind == QWENCH_IMAGE_PTX;
+  Status status = QWENCH_CALL(*driver, moduleLoad, &module, image.bytes, translates ? 2 : 0, translates ? options : nullptr,
+                              translates ? values : nullptr);
+  if (status) {
+    loaded = &image;
+    return ok();
+  }
+  std::string message = "cannot load the code for " + describeImage(image) + " on " + gpuName + ": " + status.error().message;
+  if (*log)
+    message += ": " + std::string(log, strnlen(log, sizeof log)).substr(0, 200);
+  return userError(message);
+}
+
+Status Device::findKernels() {
+  constexpr uint32_t kAlwaysAllowed = 48 << 10; // dynamic shared memory that CUDA gives without being asked
+  for (int64_t i = 0; i < program.kernel_count; ++i) {
+    const QwenchKernel &kernel = loaded->kernels[i];
+    DriverHandle function = nullptr;
+    if (Status status = QWENCH_CALL(*driver, moduleFunction, &function, module, kernel.name); !status)
+      return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
+    if (driver->isCuda() && kernel.shared_bytes > kAlwaysAllowed)
+      if (Status status = QWENCH_CALL(*driver, functionAttribute, function, kCudaDynamicShared,
+                                      static_cast<int>(kernel.shared_bytes));
+          !status)
+        return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
+    functions.push_back(function);
+  }
+  return ok();
+}
+
+Device::~Device() {
+  // Errors have nobody to go to here; what one call leaves behind, the end of the process takes.
+  if (stream && use())
+    (void)driver->streamSynchronize(stream);
+  for (DriverHandle graph : graphs)
+    (void)driver->graphExecDestroy(graph);
+  for (DriverHandle event : events)
+    (void)driver->eventDestroy(event);
+  for (DeviceAddress address : memory)
+    (void)driver->release(address);
+  for (void *address : hostMemory)
+    (void)driver->hostRelease(address);
+  if (module)
+    (void)driver->moduleUnload(module);
+  if (stream)
+    (void)driver->streamDestroy(stream);
+  if (context)
+    (void)driver->contextRelease(handle);
+}
+
+Status Device::use() {
+  return driver->isCuda() ? QWENCH_CALL(*driver, contextSet, context) : QWENCH_CALL(*driver, setDevice, handle);
+}
+
+Result<uint64_t> Device::freeMemory() const {
+  size_t free = 0, total = 0;
+  if (Status status = QWENCH_CALL(*driver, memoryInfo, &free, &total); !status)
+    return status.takeError();
+  return static_cast<uint64_t>(free);
+}
+
+Result<DeviceAddress> Device::allocate(uint64_t bytes) {
+  DeviceAddress address = 0;
+  if (Status status = QWENCH_CALL(*driver, allocate, &address, bytes ? bytes : 1); !status)
+    return userError(gpuName + ": cannot take " + formatMemory(bytes) + " of memory: " + status.error().message);
+  memory.push_back(address);
+  return address;
+}
+
+Result<uint8_t *> Device::allocateHost(uint64_t bytes) {
+  void *address = nullptr;
+  if (Status status = QWENCH_CALL(*driver, hostAllocate, &address, bytes ? bytes : 1, 0u); !status)
+    return userError("cannot pin " + formatMemory(bytes) + " of memory: " + status.error().message);
+  hostMemory.push_back(address);
+  return static_cast<uint8_t *>(address);
+}
+
+Status Device::releaseHost(uint8_t *address) {
+  std::erase(hostMemory, address);
+  return QWENCH_CALL(*driver, hostRelease, address);
+}
+
+Status Device::upload(DeviceAddress to, const void *from, uint64_t bytes) {
+  return bytes ? QWENCH_CALL(*driver, upload, to, from, bytes, stream) : ok();
+}
+
+Status Device::download(void *to, DeviceAddress from, uint64_t bytes) {
+  return bytes ? QWENCH_CALL(*driver, download, to, from, bytes, stream) : ok();
+}
+
+Status Device::zero(DeviceAddress to, uint64_t bytes) {
+  return bytes ? QWENCH_CALL(*driver, fill, to, 0, bytes, stream) : ok();
+}
+
+Status Device::launch(int64_t kernel, uint32_t blocks, void **parameters) {
+  const QwenchKernel &described = loaded->kernels[kernel];
+  Status status = QWENCH_CALL(*driver, launch, functions[kernel], blocks, 1, 1, described.threads, 1, 1,
+                              described.shared_bytes, stream, parameters, nullptr);
+  return status ? ok() : userError("kernel " + std::string(described.name) + ": " + status.error().message);
+}
+
+Status Device::synchronize() { return QWENCH_CALL(*driver, streamSynchronize, stream); }
+
+Status Device::beginCapture() { return QWENCH_CALL(*driver, beginCapture, stream, kCaptureThreadLocal); }
+
+Result<DriverHandle> Device::endCapture() {
+  DriverHandle graph = nullptr, executable = nullptr;
+  if (Status status = QWENCH_CALL(*driver, endCapture, stream, &graph); !status)
+    return status.takeError();
+  Status made = QWENCH_CALL(*driver, graphInstantiate, &executable, graph, 0ull);
+  Status released = QWENCH_CALL(*driver, graphDestroy, graph);
+  if (!made)
+    return made.takeError();
+  graphs.push_back(executable);
+  if (!released)
+    return released.takeError();
+  return executable;
+}
+
+Status Device::replay(DriverHandle graph) { return QWENCH_CALL(*driver, graphLaunch, graph, stream); }
+
+Result<DriverHandle> Device::createEvent(bool timed) {
+  DriverHandle event = nullptr;
+  const unsigned flags = timed ? 0 : kEventBlocking | kEventNoTiming;
+  if (Status status = QWENCH_CALL(*driver, eventCreate, &event, flags); !status)
+    return status.takeError();
+  events.push_back(event);
+  return event;
+}
+
+Status Device::record(DriverHandle event) { return QWENCH_CALL(*driver, eventRecord, event, stream); }
+Status Device::wait(DriverHandle event) { return QWENCH_CALL(*driver, eventSynchronize, event); }
+
+Result<float> Device::milliseconds(DriverHandle from, DriverHandle to) {
+  float time = 0;
+  if (Status status = QWENCH_CALL(*driver, eventElapsed, &time, from, to); !status)
+    return status.takeError();
+  return time;
+}
+
+} // namespace qwench

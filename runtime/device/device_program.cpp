@@ -1,0 +1,199 @@
+#include "runtime/device/device_program.h"
+
+#include <algorithm>
+#include <climits>
+#include <cstring>
+
+namespace qwench {
+
+namespace {
+
+constexpr uint64_t kPiece = 32u << 20; // pinned bytes per copy: 1.3 ms at 25 GB/s, far above a copy's fixed cost
+constexpr int kPieces = 3;             // one is read, one waits, one is copied
+constexpr int kStepArrays = 5;         // tokens, positions, slots, context lengths, output rows
+
+constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 63) & ~uint64_t(63); }
+constexpr uint64_t stepBytes(int64_t rows) { return aligned(sizeof(QwenchStep)) + kStepArrays * aligned(rows * 4); }
+
+template <typename T> T *devicePointer(DeviceAddress address) { return reinterpret_cast<T *>(address); }
+
+/// What the emitted constant says about its images, before anything of it is used.
+Status checkImages(const QwenchDeviceProgram &device) {
+  bool whole = device.api && device.kernel_count >= 0 && device.image_count > 0 && device.images;
+  for (int64_t i = 0; whole && i < device.image_count; ++i) {
+    const QwenchImage &image = device.images[i];
+    whole = image.arch && image.bytes && image.size > 0 && (image.kernels || device.kernel_count == 0);
+  }
+  return whole ? ok() : internalError("the compiled model's device code contradicts itself");
+}
+
+} // namespace
+
+Result<std::unique_ptr<DeviceProgram>> DeviceProgram::open(const QwenchProgram &program) {
+  if (Status status = checkImages(*program.device); !status)
+    return status.takeError();
+  Result<std::unique_ptr<Device>> gpu = Device::open(*program.device);
+  if (!gpu)
+    return gpu.takeError();
+  std::unique_ptr<DeviceProgram> result(new DeviceProgram(program));
+  result->gpu = gpu.take();
+  return result;
+}
+
+Status DeviceProgram::reserve(const DeviceSizes &wanted) {
+  sizes = wanted;
+  const uint64_t logitBytes = static_cast<uint64_t>(sizes.outputRows) * program.logits_stride * sizeof(float);
+  const uint64_t staged = stepBytes(sizes.maxRows);
+  const uint64_t rest = logitBytes + staged + sizes.arenaBytes;
+  const uint64_t needed = static_cast<uint64_t>(program.weight_bytes) + sizes.cacheBytes + rest;
+  Result<uint64_t> free = gpu->freeMemory();
+  if (!free)
+    return free.takeError();
+  if (needed > *free)
+    return userError(gpu->name() + ": expected " + formatMemory(needed) + " of free memory (weights " +
+                     formatMemory(program.weight_bytes) + ", cache " + formatMemory(sizes.cacheBytes) +
+                     ", activations " + formatMemory(rest) + "), found " + formatMemory(*free));
+  const std::pair<DeviceAddress *, uint64_t> blocks[] = {{&weights, program.weight_bytes},
+                                                         {&cache, sizes.cacheBytes},
+                                                         {&arena, sizes.arenaBytes},
+                                                         {&logits, logitBytes},
+                                                         {&deviceStep, staged}};
+  for (auto [address, bytes] : blocks) {
+    Result<DeviceAddress> taken = gpu->allocate(bytes);
+    if (!taken)
+      return taken.takeError();
+    *address = *taken;
+  }
+  const std::pair<uint8_t **, uint64_t> pinned[] = {{&stagedStep, staged}, {&stagedLogits, logitBytes}};
+  for (auto [address, bytes] : pinned) {
+    Result<uint8_t *> taken = gpu->allocateHost(bytes);
+    if (!taken)
+      return taken.takeError();
+    *address = *taken;
+  }
+  return gpu->zero(cache, sizes.cacheBytes);
+}
+
+Status DeviceProgram::uploadWeights(const ReadPiece &read) {
+  const auto total = static_cast<uint64_t>(program.weight_bytes);
+  const uint64_t piece = std::min(kPiece, total);
+  struct Buffer {
+    uint8_t *memory = nullptr;
+    DriverHandle copied = nullptr;
+    bool used = false;
+  } buffers[kPieces];
+  int next = 0;
+  for (uint64_t at = 0; at < total; at += piece, next = (next + 1) % kPieces) {
+    Buffer &buffer = buffers[next];
+    if (!buffer.memory) {
+      Result<uint8_t *> memory = gpu->allocateHost(piece);
+      Result<DriverHandle> event = gpu->createEvent();
+      if (!memory || !event)
+        return memory ? event.takeError() : memory.takeError();
+      buffer.memory = *memory, buffer.copied = *event;
+    }
+    if (buffer.used)
+      if (Status status = gpu->wait(buffer.copied); !status)
+        return status;
+    const uint64_t bytes = std::min(piece, total - at);
+    if (Status status = read(at, buffer.memory, bytes); !status)
+      return status;
+    if (Status status = gpu->upload(weights + at, buffer.memory, bytes); !status)
+      return status;
+    if (Status status = gpu->record(buffer.copied); !status)
+      return status;
+    buffer.used = true;
+  }
+  if (Status status = gpu->synchronize(); !status)
+    return status;
+  for (Buffer &buffer : buffers)
+    if (buffer.memory)
+      if (Status status = gpu->releaseHost(buffer.memory); !status)
+        return status;
+  return ok();
+}
+
+/// Writes the device's step, with its arrays behind it, to the staging memory. Returns the bytes.
+uint64_t DeviceProgram::stage(const QwenchStep &step) {
+  QwenchStep device = step;
+  const std::pair<const int32_t **, int64_t> arrays[kStepArrays] = {{&device.tokens, step.rows},
+                                                                    {&device.positions, step.rows},
+                                                                    {&device.slots, step.rows},
+                                                                    {&device.context_lengths, step.rows},
+                                                                    {&device.output_rows, step.outputs}};
+  uint64_t at = aligned(sizeof(QwenchStep));
+  for (auto [array, count] : arrays) {
+    memcpy(stagedStep + at, *array, count * sizeof(int32_t));
+    *array = devicePointer<const int32_t>(deviceStep + at);
+    at += aligned(count * sizeof(int32_t));
+  }
+  device.arena = devicePointer<uint8_t>(arena);
+  device.weights = devicePointer<const uint8_t>(weights);
+  device.cache = devicePointer<uint8_t>(cache);
+  device.logits = devicePointer<float>(logits);
+  device.team = nullptr;
+  memcpy(stagedStep, &device, sizeof device);
+  return at;
+}
+
+Status DeviceProgram::enqueue(const QwenchStep &step, bool decode) {
+  QwenchStep host = step;
+  host.team = reinterpret_cast<QwenchTeam *>(this); // qwench_device_launch takes it back
+  failure = ok();
+  (decode ? program.decode : program.prefill)(&host, 0, 1);
+  return std::exchange(failure, ok());
+}
+
+/// Sizes decide all of a step's tile counts, and everything else a kernel is given is the same in every step.
+Status DeviceProgram::replayDecode(const QwenchStep &step) {
+  auto [entry, created] = graphs.try_emplace({step.rows, step.outputs}, nullptr);
+  if (created) {
+    if (Status status = gpu->beginCapture(); !status)
+      return status;
+    Status enqueued = enqueue(step, /*decode=*/true);
+    Result<DriverHandle> graph = gpu->endCapture();
+    if (!enqueued || !graph) {
+      graphs.erase(entry);
+      return enqueued ? graph.takeError() : enqueued.takeError();
+    }
+    entry->second = *graph;
+  }
+  return gpu->replay(entry->second);
+}
+
+Status DeviceProgram::run(const QwenchStep &step, bool decode) {
+  if (Status status = gpu->use(); !status)
+    return status;
+  if (step.rows > sizes.maxRows || step.outputs > sizes.outputRows)
+    return internalError("a step is larger than what was reserved for it");
+  if (Status status = gpu->upload(deviceStep, stagedStep, stage(step)); !status)
+    return status;
+  if (Status status = decode ? replayDecode(step) : enqueue(step, false); !status)
+    return status;
+  const uint64_t bytes = static_cast<uint64_t>(step.outputs) * program.logits_stride * sizeof(float);
+  if (Status status = gpu->download(stagedLogits, logits, bytes); !status)
+    return status;
+  if (Status status = gpu->synchronize(); !status)
+    return status;
+  memcpy(step.logits, stagedLogits, bytes);
+  return ok();
+}
+
+void DeviceProgram::launch(int64_t kernel, int64_t tiles, int64_t layer, int64_t instance) {
+  if (!failure || tiles == 0)
+    return;
+  if (kernel < 0 || kernel >= program.device->kernel_count || tiles < 0 || tiles > INT_MAX) {
+    failure = internalError("a launch of kernel " + std::to_string(kernel) + " on " + std::to_string(tiles) +
+                            " tiles: expected one of " + std::to_string(program.device->kernel_count) +
+                            " kernels and at most " + std::to_string(INT_MAX) + " tiles");
+    return;
+  }
+  void *parameters[] = {&deviceStep, &layer, &instance, &tiles};
+  failure = gpu->launch(kernel, static_cast<uint32_t>(tiles), parameters);
+}
+
+} // namespace qwench
+
+extern "C" void qwench_device_launch(QwenchTeam *team, int64_t kernel, int64_t tiles, int64_t layer, int64_t instance) {
+  reinterpret_cast<qwench::DeviceProgram *>(team)->launch(kernel, tiles, layer, instance);
+}

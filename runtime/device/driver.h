@@ -1,0 +1,53 @@
+// A vendor's driver library, opened by name: nothing of it is needed to build or to link.
+#pragma once
+
+#include "runtime/abi/result.h"
+#include "runtime/device/symbols.h"
+
+#include <memory>
+#include <string_view>
+
+namespace qwench {
+
+/// The driver's functions as members of the names in symbols.h. Which of the two vendors' it is, the members say that
+/// only one of them has.
+class Driver {
+public:
+  /// `api` is "cuda" or "rocm". Opens libcuda.so.1 or libamdhip64.so.7 or .6; the environment variable
+  /// QWENCH_GPU_DRIVER names another file. No library, a missing function or too old a driver is a user error.
+  static Result<std::unique_ptr<Driver>> open(std::string_view api);
+  ~Driver();
+  Driver(const Driver &) = delete;
+
+  bool isCuda() const { return contextRetain != nullptr; }
+
+  /// Success, or an error that names the call, the driver's name of the number, and its meaning.
+  Status check(DriverResult result, const char *call) const;
+
+#define QWENCH_MEMBER(member, parameters, ...) DriverResult(*member) parameters = nullptr;
+  QWENCH_DRIVER_SYMBOLS(QWENCH_MEMBER)
+  QWENCH_CUDA_SYMBOLS(QWENCH_MEMBER)
+  QWENCH_HIP_SYMBOLS(QWENCH_MEMBER)
+#undef QWENCH_MEMBER
+
+  /// The vendor's names of the functions, for check(): names.upload is "cuMemcpyHtoDAsync_v2".
+  struct Names {
+#define QWENCH_NAME(member, ...) const char *member = "";
+    QWENCH_DRIVER_SYMBOLS(QWENCH_NAME)
+    QWENCH_CUDA_SYMBOLS(QWENCH_NAME)
+    QWENCH_HIP_SYMBOLS(QWENCH_NAME)
+#undef QWENCH_NAME
+  } names;
+
+private:
+  Driver() = default;
+  Status load(std::string_view api);
+  Status checkVersion(std::string_view api);
+
+  void *library = nullptr;
+};
+
+} // namespace qwench
+
+/// Calls a member of `driver` (a Driver &) and checks its result.
+#define QWENCH_CALL(driver, member, ...) (driver).check((driver).member(__VA_ARGS__), (driver).names.member)
