@@ -28,7 +28,8 @@ public:
 private:
   void reset();
   Status turn(const std::string &question);
-  Status feed(const std::string &prompt);
+  /// False if Ctrl-C came first; `cached` says what was fed.
+  Result<bool> feed(const std::string &prompt);
   Status speak(bool thinking, std::string &answer);
   /// Handles "/reset" and the like; sets `leave` at "/exit". False for what is no such command.
   bool slashCommand(const std::string &line, bool &leave);
@@ -65,7 +66,7 @@ bool Chat::slashCommand(const std::string &line, bool &leave) {
 
 /// Makes the KV cache hold exactly the prompt, keeping the part that it has in common with it; at least the
 /// last token is fed, because its logits are needed.
-Status Chat::feed(const std::string &prompt) {
+Result<bool> Chat::feed(const std::string &prompt) {
   std::vector<int32_t> ids = text.tokenizer().encode(prompt);
   if (ids.empty())
     return userError("expected a prompt, found an empty one");
@@ -75,12 +76,19 @@ Status Chat::feed(const std::string &prompt) {
   size_t common = std::mismatch(cached.begin(), cached.end(), ids.begin(), ids.end()).first - cached.begin();
   common = std::min(common, ids.size() - 1);
   if (Outcome outcome = engine.session->truncate(0, static_cast<int64_t>(common)); !outcome)
-    return toStatus(std::move(outcome));
+    return toStatus(std::move(outcome)).takeError();
   cached.assign(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(common));
-  if (Outcome outcome = engine.session->prefill(0, std::span<const int32_t>(ids).subspan(common)); !outcome)
-    return toStatus(std::move(outcome));
+  Outcome fed =
+      engine.session->prefill(0, std::span<const int32_t>(ids).subspan(common), InterruptGuard::taken);
+  int64_t length = 0;
+  if (fed)
+    fed = engine.session->length(0, &length);
+  if (!fed)
+    return toStatus(std::move(fed)).takeError();
+  const bool whole = length == static_cast<int64_t>(ids.size());
+  ids.resize(static_cast<size_t>(length));
   cached = std::move(ids);
-  return ok();
+  return whole;
 }
 
 Status Chat::speak(bool thinking, std::string &answer) {
@@ -110,9 +118,11 @@ Status Chat::turn(const std::string &question) {
   messages.push_back({{"role", "user"}, {"content", question}});
   Result<std::string> prompt =
       text.render(messages, nullptr, options.noThink ? std::optional(false) : std::nullopt, true);
-  Status fed = prompt ? feed(*prompt) : Status(prompt.takeError());
-  if (!fed) { // the conversation stays as it was
+  Result<bool> fed = prompt ? feed(*prompt) : Result<bool>(prompt.takeError());
+  if (!fed || !*fed) { // the conversation stays as it was
     messages.erase(messages.size() - 1);
+    if (fed)
+      return writeOut("\n");
     fprintf(stderr, "%s: error: %s\n", program_invocation_short_name, fed.error().message.c_str());
     return ok();
   }

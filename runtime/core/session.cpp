@@ -230,7 +230,7 @@ void Session::stagePrompt(int32_t sequence, int64_t from, std::span<const int32_
   }
 }
 
-Outcome Session::prefill(int32_t sequence, std::span<const int32_t> tokens) {
+Outcome Session::prefill(int32_t sequence, std::span<const int32_t> tokens, const Stopped &stopped) {
   if (Outcome outcome = checkPrompt(sequence, tokens); !outcome)
     return outcome;
   Sequence &slot = slots[sequence];
@@ -244,6 +244,10 @@ Outcome Session::prefill(int32_t sequence, std::span<const int32_t> tokens) {
       return outcome;
     slot.length += rows;
     tokens = tokens.subspan(rows);
+    if (!last && stopped && stopped()) {
+      slot.hasLogits = false;
+      return {};
+    }
   }
   slot.hasLogits = true;
   return {};

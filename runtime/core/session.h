@@ -43,8 +43,11 @@ public:
   /// Tokens with higher ids are padding rows of the embedding: they can be given, but are never sampled.
   void limitSampling(int64_t vocabulary);
 
-  /// See qwench.h.
-  Outcome prefill(int32_t sequence, std::span<const int32_t> tokens);
+  /// Asked between the steps of a long call; true ends it there.
+  using Stopped = std::function<bool()>;
+
+  /// See qwench.h. Stopped early, the sequence holds the tokens of the steps taken, and has no logits.
+  Outcome prefill(int32_t sequence, std::span<const int32_t> tokens, const Stopped &stopped = {});
   Outcome decode(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
   Outcome logits(int32_t sequence, const float **out) const;
   Outcome sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token);

@@ -145,6 +145,24 @@ TEST_F(SessionTest, LogitsOfASequenceSurviveOtherSequencesSteps) {
   EXPECT_EQ(logits(*session, 0), fake::expectedLogits(prompt(4)));
 }
 
+TEST_F(SessionTest, PrefillStopsBetweenStepsWhenAsked) {
+  auto session = open({1});
+  ASSERT_TRUE(session->prefill(0, prompt(1)));
+  fake::takeRecords();
+  int asked = 0;
+  auto tail = prompt(40);
+  auto rest = std::span<const int32_t>(tail).subspan(1);
+  ASSERT_TRUE(session->prefill(0, rest, [&] { return ++asked == 2; }));
+  EXPECT_EQ(fake::takeRecords().size(), 2u);
+  EXPECT_EQ(length(*session, 0), 17);
+  const float *none = nullptr;
+  EXPECT_EQ(session->logits(0, &none).code, QWENCH_ERROR_ARGUMENT);
+  asked = 100;
+  ASSERT_TRUE(session->prefill(0, rest.subspan(16), [&] { return asked++ > 101; }));
+  EXPECT_EQ(asked, 102) << "not asked after the last step";
+  EXPECT_EQ(logits(*session, 0), fake::expectedLogits(prompt(40)));
+}
+
 TEST_F(SessionTest, TruncateTakesBackTokens) {
   auto session = open({1});
   ASSERT_TRUE(session->prefill(0, prompt(30)));

@@ -253,6 +253,26 @@ TEST_F(TextCliTest, CtrlCStopsTheAnswerAndNotTheProgram) {
   EXPECT_EQ(terminal.wait(), 0) << "Ctrl-D";
 }
 
+TEST_F(TextCliTest, CtrlCStopsALongPrefillBetweenItsSteps) {
+  std::string question; // 30 steps or more, of 0.2 s each
+  for (int i = 0; i < 240; ++i)
+    question += " word";
+  ASSERT_GE(tokenizer->encode(question).size(), 30u * fake::kPrefillRows);
+  setenv("QWENCH_FAKE_MICROSECONDS", "200000", 1);
+  Terminal terminal(program, {"--greedy", "-t", "1"});
+  unsetenv("QWENCH_FAKE_MICROSECONDS");
+  ASSERT_TRUE(terminal.waitFor("> "));
+  terminal.type(question + "\n");
+  ASSERT_TRUE(terminal.waitFor("word\r\n")) << "the echo";
+  usleep(500'000);
+  terminal.type("\x03");
+  ASSERT_TRUE(terminal.waitFor("> "));
+  terminal.type("Hi\n"); // answered as the first question, so the other has left the conversation
+  const std::string said = answer(turn("user", "Hi") + "<|im_start|>assistant\n", 2);
+  EXPECT_TRUE(terminal.waitFor("Hi\r\n" + said.substr(0, 3)));
+  terminal.type("\x03\x04");
+}
+
 TEST_F(TextCliTest, ThinkingIsDimmedOnATerminal) {
   // A template that ends inside a think block, as those of thinking models do.
   write(program,
