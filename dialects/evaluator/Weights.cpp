@@ -1,6 +1,7 @@
 #include "dialects/evaluator/Weights.h"
 
 #include "dialects/evaluator/Cache.h"
+#include "dialects/quantization/type.h"
 #include "runtime/abi/xxh64.h"
 
 #include <cmath>
@@ -32,6 +33,26 @@ int64_t blockElements(RankedTensorType type) {
   return type.getRank() == 3 ? type.getDimSize(1) * type.getDimSize(2) : type.getNumElements();
 }
 
+/// Rounds values to what the weight's element type holds: a quantized weight's values are those of its codes.
+Status roundToElement(WeightOp weight, int64_t instance, std::vector<float> &values) {
+  RankedTensorType type = typeOf(weight);
+  auto quant = dyn_cast<QuantType>(type.getElementType());
+  if (!quant) {
+    for (float &value : values)
+      value = roundTo(type.getElementType(), value);
+    return ok();
+  }
+  int64_t matrix = blockElements(type), experts = type.getNumElements() / matrix;
+  for (int64_t expert = 0; expert < experts; ++expert) {
+    auto part = std::span<float>(values).subspan(expert * matrix, matrix);
+    Status status = quantization::roundMatrix(quantization::formatOf(quant), part, type.getShape().back());
+    if (!status)
+      return userError("tensor '" + tensorName(weight, instance, type.getRank() == 3 ? expert : -1) +
+                       "': " + status.error().message);
+  }
+  return ok();
+}
+
 } // namespace
 
 std::string tensorName(WeightOp weight, int64_t instance, int64_t expert) {
@@ -52,7 +73,9 @@ Result<std::vector<float>> RandomWeights::load(WeightOp weight, int64_t instance
   double scale = type.getRank() == 1 ? 0.25 : std::sqrt(3.0 / static_cast<double>(type.getShape().back()));
   std::vector<float> values(type.getNumElements());
   for (size_t i = 0; i < values.size(); ++i)
-    values[i] = roundTo(type.getElementType(), static_cast<float>(center + scale * uniform(stream, i)));
+    values[i] = static_cast<float>(center + scale * uniform(stream, i));
+  if (Status status = roundToElement(weight, instance, values); !status)
+    return status.takeError();
   return values;
 }
 
@@ -70,8 +93,8 @@ Result<std::vector<float>> NamedWeights::load(WeightOp weight, int64_t instance)
                        name + ", found " + std::to_string(part->size()));
     values.insert(values.end(), part->begin(), part->end());
   }
-  for (float &value : values)
-    value = roundTo(type.getElementType(), value);
+  if (Status status = roundToElement(weight, instance, values); !status)
+    return status.takeError();
   return values;
 }
 
