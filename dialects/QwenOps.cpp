@@ -75,6 +75,7 @@ QWEN_BUFFER_EFFECTS(RopeTableOp)
 QWEN_BUFFER_EFFECTS(RmsNormOp)
 QWEN_BUFFER_EFFECTS(LinearOp)
 QWEN_BUFFER_EFFECTS(RopeOp)
+QWEN_BUFFER_EFFECTS(AttentionCombineOp)
 QWEN_BUFFER_EFFECTS(SwigluOp)
 QWEN_BUFFER_EFFECTS(AddOp)
 QWEN_BUFFER_EFFECTS(RouterOp)
@@ -242,9 +243,31 @@ LogicalResult CacheWriteOp::verify() {
   return success();
 }
 
+int64_t AttentionOp::groupSize() { return extent(getQuery(), 1) / getCache().getType().getHeads(); }
+
+/// `values` [T, S, A, D] and `stats` [T, S, A, 2] fit.
+static LogicalResult verifyRuns(Operation *op, Value values, Value stats, int64_t heads, int64_t dim) {
+  if (failed(expectRank(op, "values", values, 4)) || failed(expectRank(op, "stats", stats, 4)) ||
+      failed(expectExtent(op, "runs of the stats", extent(values, 1), extent(stats, 1))) ||
+      failed(expectExtent(op, "heads of the values", heads, extent(values, 2))) ||
+      failed(expectExtent(op, "heads of the stats", heads, extent(stats, 2))) ||
+      failed(expectExtent(op, "head dimension of the values", dim, extent(values, 3))))
+    return failure();
+  return expectExtent(op, "stats of a head", 2, extent(stats, 3));
+}
+
 LogicalResult AttentionOp::verify() {
-  if (failed(verifySemantics(*this, 1)) || failed(expectRank(*this, "query", getQuery(), 3)) ||
+  if (getSplits().has_value() != getSplitKeys().has_value())
+    return emitOpError("expected splits and split_keys together");
+  if (getSplits() && (static_cast<int64_t>(*getSplits()) < 1 || static_cast<int64_t>(*getSplitKeys()) < 1))
+    return emitOpError() << "expected splits and split_keys of at least 1, found " << *getSplits() << " and "
+                         << *getSplitKeys();
+  if (failed(verifySemantics(*this, getSplits() ? 2 : 1)) || failed(expectRank(*this, "query", getQuery(), 3)) ||
       failed(expectExtent(*this, "head dimension", getCache().getType().getDim(), extent(getQuery(), 2))))
+    return failure();
+  if (getSplits() && (failed(verifyRuns(*this, output(*this, 0), output(*this, 1), extent(getQuery(), 1),
+                                        extent(getQuery(), 2))) ||
+                      failed(expectExtent(*this, "runs", *getSplits(), extent(output(*this, 0), 1)))))
     return failure();
   if (extent(getQuery(), 1) % getCache().getType().getHeads())
     return emitOpError() << "expected query heads to be a multiple of the cache's " << getCache().getType().getHeads()
@@ -252,6 +275,12 @@ LogicalResult AttentionOp::verify() {
   if (getWindow() && static_cast<int64_t>(*getWindow()) < 1)
     return emitOpError() << "expected a positive window, found " << *getWindow();
   return success();
+}
+
+LogicalResult AttentionCombineOp::verify() {
+  if (failed(verifySemantics(*this, 1)) || failed(expectRank(*this, "result", output(*this), 3)))
+    return failure();
+  return verifyRuns(*this, getValues(), getStats(), extent(output(*this), 1), extent(output(*this), 2));
 }
 
 LogicalResult SwigluOp::verify() {

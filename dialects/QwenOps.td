@@ -190,15 +190,48 @@ def Qwen_AttentionOp : Qwen_TileOp<"attention"> {
     Head `a` of row `t` attends to head `a / (A / G)` of the cache's layer, at positions `first .. position(t)`, where
     `first` is 0, or `position(t) - window + 1` with a sliding window; scores are scaled by `scale`. No mask exists: the
     window is a loop bound. Tiles: rows by key/value heads.
+
+    With `splits` = S the keys of a row are cut into S runs, and each is attended to by itself: the results are
+    `values` [T, S, A, D], the sums of `exp(score - maximum)` times value, and `stats` [T, S, A, 2], the run's maximum
+    score and its sum of `exp(score - maximum)`. qwen.attention_combine makes the whole of them. Runs are made of blocks
+    of `split_keys` positions that start at multiples of it: of a row's B blocks, run s has `s * B / S .. (s + 1) * B / S`
+    (rounded down). They follow from the row's position alone, never from who computes them. A run without keys has
+    sum 0; its maximum and values say nothing. Tiles: runs by rows by key/value heads.
+
+    ```mlir
+    %v, %s = qwen.attention(%q, %batch) over %cache[%layer] {scale = 0.125 : f32, splits = 4, split_keys = 64}
+      : (tensor<?x4x32xf32>, !qwen.cache<layers = 2, heads = 2, dim = 32, f32>, index, !qwen.batch)
+      -> (tensor<?x4x4x32xf32>, tensor<?x4x4x2xf32>)
+    %y = qwen.attention_combine(%v, %s) : (tensor<?x4x4x32xf32>, tensor<?x4x4x2xf32>) -> tensor<?x4x32xf32>
+    ```
   }];
   let arguments = (ins Qwen_Shaped:$query, Qwen_CacheType:$cache, Index:$layer, Qwen_BatchType:$batch, F32Attr:$scale,
-                       OptionalAttr<I64Attr>:$window, Variadic<AnyStridedMemRef>:$dests,
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<I64Attr>:$splits,
+                       OptionalAttr<I64Attr>:$split_keys, Variadic<AnyStridedMemRef>:$dests,
                        OptionalAttr<DenseI64ArrayAttr>:$tile);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
     `(` $query `,` $batch `)` `over` $cache `[` $layer `]` (`outs` `(` $dests^ `)`)? attr-dict `:`
     functional-type(operands, results)
   }];
+  let extraClassDeclaration = [{
+    bool hasBufferSemantics() { return !getDests().empty(); }
+    /// Query heads of each key/value head.
+    int64_t groupSize();
+  }];
+}
+
+def Qwen_AttentionCombineOp : Qwen_TileOp<"attention_combine"> {
+  let summary = "what attention over runs of the keys amounts to: [T, A, D]";
+  let description = [{
+    `values` [T, S, A, D] and `stats` [T, S, A, 2] of qwen.attention with `splits`. With m the greatest maximum of the
+    runs whose sum is not 0, the sum over these runs of `exp(maximum - m) * values`, divided by that of
+    `exp(maximum - m) * sum`. Tiles: rows by heads.
+  }];
+  let arguments = (ins Qwen_Shaped:$values, Qwen_Shaped:$stats, Variadic<AnyStridedMemRef>:$dests,
+                       OptionalAttr<DenseI64ArrayAttr>:$tile);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = "`(` $values `,` $stats `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
 }
 
 def Qwen_SwigluOp : Qwen_TileOp<"swiglu"> {

@@ -54,6 +54,15 @@ def FuseResidual : Qwen_Fusion<"fuse-residual"> {
   let summary = "a linear map adds the residual itself";
 }
 
+//===-- Plan ----------------------------------------------------------------------------------------------------===//
+
+def SplitAttention : Pass<"split-attention", "::mlir::ModuleOp"> {
+  let summary = "attention cuts the keys of a row into runs and combines them";
+  let dependentDialects = ["::qwench::qwen::QwenDialect"];
+  let options = [Option<"splits", "splits", "int64_t", "4", "runs of the keys">,
+                 Option<"keys", "keys", "int64_t", "64", "positions of a block that no run divides">];
+}
+
 //===-- Check ---------------------------------------------------------------------------------------------------===//
 
 def CheckModel : Pass<"check-model", "::mlir::ModuleOp"> {

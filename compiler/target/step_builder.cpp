@@ -101,6 +101,8 @@ std::pair<Value, Value> StepBuilder::tileRange(Value tileIndex, Value count, int
 ArrayRef<int64_t> qwench::tileSizes(Operation *op) { return op->getAttrOfType<DenseI64ArrayAttr>("tile").asArrayRef(); }
 
 Value qwench::dest(Operation *op, unsigned i) {
-  unsigned dests = isa<RouterOp, FusedRouterOp, DispatchOp>(op) ? 2 : 1;
+  auto attention = dyn_cast<AttentionOp>(op);
+  bool two = isa<RouterOp, FusedRouterOp, DispatchOp>(op) || (attention && attention.getSplits());
+  unsigned dests = two ? 2 : 1;
   return op->getOperand(op->getNumOperands() - dests + i);
 }

@@ -36,6 +36,7 @@ const Entry *findEntry(StringRef name) {
       entry<QkNormRopeCacheOp>(), entry<FusedRouterOp>(),
       entry<DispatchOp>(),        entry<GroupedLinearOp>(),
       entry<CombineOp>(),         entry<GroupedLinearCombineOp>(),
+      entry<AttentionCombineOp>(),
   };
   const Entry *found = llvm::find_if(table, [&](const Entry &candidate) { return candidate.name == name; });
   return found == std::end(table) ? nullptr : found;

@@ -178,43 +178,6 @@ Status evaluate(CacheWriteOp op, Frame &frame) {
                     frame.tensor(op.getValue()));
 }
 
-Status evaluate(AttentionOp op, Frame &frame) {
-  const Tensor &query = frame.tensor(op.getQuery());
-  const BatchRows &batch = frame.state.batch;
-  const Cache &cache = frame.state.cache;
-  if (Status rows = expectCount(op, "rows", batch.rows(), query.shape[0]); !rows)
-    return rows;
-  int64_t layer = frame.index(op.getLayer()), heads = query.shape[1], dim = query.shape[2];
-  int64_t group = heads / cache.type().getHeads();
-  double scale = op.getScale().convertToFloat();
-  Tensor result(query.shape);
-  for (int64_t t = 0; t < batch.rows(); ++t) {
-    int64_t slot = batch.slots[t], last = batch.positions[t];
-    int64_t first =
-        op.getWindow() ? std::max<int64_t>(0, last - static_cast<int64_t>(*op.getWindow()) + 1) : 0;
-    if (last >= cache.length(layer, slot))
-      return userError("qwen.attention: expected position " + std::to_string(last) + " of slot " +
-                       std::to_string(slot) + " in the cache, found " +
-                       std::to_string(cache.length(layer, slot)) + " positions");
-    for (int64_t head = 0; head < heads; ++head) {
-      std::vector<double> scores;
-      for (int64_t p = first; p <= last; ++p)
-        scores.push_back(scale *
-                         dot(query.row(t * heads + head), cache.key(layer, slot, p, head / group), dim));
-      double highest = *std::max_element(scores.begin(), scores.end()), sum = 0;
-      for (double &score : scores)
-        sum += score = std::exp(score - highest);
-      for (int64_t i = 0; i < dim; ++i) {
-        double mixed = 0;
-        for (int64_t p = first; p <= last; ++p)
-          mixed += scores[p - first] * cache.value(layer, slot, p, head / group)[i];
-        result.row(t * heads + head)[i] = static_cast<float>(mixed / sum);
-      }
-    }
-  }
-  return frame.set(op.getResults().front(), std::move(result));
-}
-
 Status evaluate(SwigluOp op, Frame &frame) {
   const Tensor &gate = frame.tensor(op.getGate()), &up = frame.tensor(op.getUp());
   if (Status same = expectCount(op, "elements of up", gate.count(), up.count()); !same)

@@ -22,6 +22,7 @@ Status evaluate(qwen::MergeHeadsOp op, Frame &frame);
 Status evaluate(qwen::RopeOp op, Frame &frame);
 Status evaluate(qwen::CacheWriteOp op, Frame &frame);
 Status evaluate(qwen::AttentionOp op, Frame &frame);
+Status evaluate(qwen::AttentionCombineOp op, Frame &frame);
 Status evaluate(qwen::SwigluOp op, Frame &frame);
 Status evaluate(qwen::AddOp op, Frame &frame);
 Status evaluate(qwen::RouterOp op, Frame &frame);

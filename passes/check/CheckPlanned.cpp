@@ -99,7 +99,7 @@ template <typename Op> TileOp describe(Op op, Value inPlace = {}) {
 /// Null for an op that does not compute.
 std::optional<TileOp> describeTileOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<TileOp>>(op)
-      .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, SwigluOp, RouterOp,
+      .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, AttentionCombineOp, SwigluOp, RouterOp,
             OutputRowsOp, QkNormRopeCacheOp, FusedRouterOp, DispatchOp, GroupedLinearOp>(
           [](auto tileOp) { return describe(tileOp); })
       .Case<FusedLinearOp, CombineOp, GroupedLinearCombineOp>(

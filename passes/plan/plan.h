@@ -12,6 +12,10 @@ namespace qwench {
 /// Norms in front of linear maps become ops of their own where the target computes them once per row.
 std::unique_ptr<mlir::Pass> createSplitNormPass(const TargetProperties &properties);
 
+/// Attention whose keys the target cuts into runs, in steps of at most `rowBound` rows, becomes attention over runs and a
+/// combine, in every function of the module.
+void splitAttention(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound, int64_t maxContext);
+
 /// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.
 std::unique_ptr<mlir::Pass> createPlanWeightsPass(const TargetProperties &properties);
 

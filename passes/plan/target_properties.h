@@ -7,6 +7,11 @@
 
 namespace qwench {
 
+/// How attention cuts the keys of a row: see qwen.attention.
+struct AttentionSplit {
+  int64_t splits = 1, keys = 64;
+};
+
 struct TargetProperties {
   /// Layout of a matrix of this element type, [N, K] or a stack of them; `pairHalves` for gate and up in one.
   std::function<qwen::LayoutAttr(mlir::Type element, bool pairHalves)> matrixLayout;
@@ -24,6 +29,9 @@ struct TargetProperties {
   bool normInTiles = false;
   int64_t weightAlignment = 128; ///< bytes; every weight starts at a multiple
   int64_t cacheGranule = 64;     ///< positions; the cache's capacity is a multiple
+  /// Runs that attention over contexts of at most `maxContext` positions cuts its keys into, in steps of at most `rowBound`
+  /// rows, and the positions of a block that no run divides; 1 run: attention is one op. Not set: 1 run.
+  std::function<AttentionSplit(qwen::AttentionOp op, int64_t rowBound, int64_t maxContext)> attentionSplit;
   int64_t prefillRows = 512;     ///< most rows of a prefill step
   int64_t decodeRows = 16;       ///< most rows of a decode step
 };

@@ -1,6 +1,7 @@
-// Causal attention over the cache by streaming softmax. A tile is a block of rows by one key/value head; its query vectors
-// (rows by the heads that share the key/value head) pass over the keys in blocks of kKeyBlock. The cache is packed like
-// weights, so scores and values are products of the same micro-kernels as linear maps.
+// Causal attention over the cache by streaming softmax. A tile is a block of rows by one key/value head, and one of the runs
+// of keys if there are several; its query vectors (rows by the heads that share the key/value head) pass over the keys in
+// blocks of kKeyBlock. The cache is packed like weights, so scores and values are products of the same micro-kernels as
+// linear maps.
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/micro_kernel.h"
 
@@ -11,33 +12,38 @@ using namespace qwench::qwen;
 
 namespace {
 
-constexpr float kMasked = -1e30f; // finite: the difference of two of them is 0, not NaN
-
 /// Everything one tile works with. A query vector r is head `r % group` of row `first + r / group`.
 struct AttentionTile {
   AttentionOp op;
   int64_t dim, group, queries; ///< queries: most query vectors of a tile
   Rows query, out;
+  std::optional<Rows> stats; ///< with runs of keys: `out` is then [S, A, D] in a row, `stats` [S, A, 2]
   Value queryOffsets, weightOffsets; ///< rows of Q and of P for the micro-kernels
   Value scores, weights, values;     ///< S [queries, kKeyBlock] f32, P likewise, O [queries, dim] f32
   Value maxima, sums;                ///< of each query vector so far, f32
   CacheHead cache;
   Value head, first, count; ///< key/value head, first row, number of query vectors
+  Value run;                ///< of the keys, with `stats`
 
   AttentionTile(KernelBuilder &b, AttentionOp op);
   void begin(KernelBuilder &b, Value firstRow, Value lastRow);
   void scoreBlock(KernelBuilder &b, Value block);
-  void softmaxBlock(KernelBuilder &b, Value block);
+  void softmaxBlock(KernelBuilder &b, Value block, bool masked);
   void valueBlock(KernelBuilder &b, Value block);
+  void overBlocks(KernelBuilder &b, Value last);
   void finish(KernelBuilder &b);
   Value rowOf(KernelBuilder &b, Value r) const { return b.add(first, b.div(r, group)); }
+  /// Query head of query vector r.
+  Value headOf(KernelBuilder &b, Value r) const { return b.add(b.mul(head, group), b.rem(r, group)); }
 };
 
 AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
   dim = op.getCache().getType().getDim();
   query = b.rows(op.getQuery());
   out = b.rows(dest(op));
-  group = query.width / dim / op.getCache().getType().getHeads();
+  if (op.getSplits())
+    stats = b.rows(dest(op, 1));
+  group = op.groupSize();
   queries = std::max(tileSizes(op)[0] * group, group);
   int64_t at = 0;
   auto take = [&](int64_t elements, Type element) {
@@ -59,8 +65,7 @@ void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
   first = firstRow;
   count = b.mul(b.sub(lastRow, firstRow), group);
   b.loop(b.index(0), count, 1, [&](Value r) {
-    Value column = b.mul(b.add(b.mul(head, group), b.rem(r, group)), dim);
-    Value start = b.add(b.mul(rowOf(b, r), query.stride), column);
+    Value start = b.add(b.mul(rowOf(b, r), query.stride), b.mul(headOf(b, r), dim));
     b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), queryOffsets, r);
     b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), b.mul(r, kKeyBlock)), weightOffsets, r);
     b.storeScalar(b.f32(kMasked), maxima, r);
@@ -81,7 +86,9 @@ void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   }
 }
 
-void AttentionTile::softmaxBlock(KernelBuilder &b, Value block) {
+/// P from S, and what changes with it: maxima, sums, and O where the maximum grew. Without `masked` every query vector
+/// attends to every key of the block.
+void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
   constexpr int64_t vectors = kKeyBlock / kLanes;
   auto words = VectorType::get({kLanes}, b.getI32Type());
   SmallVector<int32_t> iota(kLanes);
@@ -90,38 +97,50 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block) {
   Value lanes = arith::ConstantOp::create(b, DenseElementsAttr::get(words, ArrayRef<int32_t>(iota)));
   Value scale = b.splat(op.getScale().convertToFloat());
   b.loop(b.index(0), count, 1, [&](Value r) {
-    Value position = b.item(StepField::Positions, rowOf(b, r));
-    Value last = b.splat(b.toI32(position)), at = b.mul(r, kKeyBlock);
+    Value at = b.mul(r, kKeyBlock);
     SmallVector<Value> valid, score;
-    Value largest = b.splat(kMasked);
+    Value position, last;
+    if (masked) {
+      position = b.item(StepField::Positions, rowOf(b, r));
+      last = b.splat(b.toI32(position));
+    }
     for (int64_t v = 0; v < vectors; ++v) {
+      score.push_back(b.mulf(b.load(scores, b.add(at, v * kLanes)), scale));
+      if (!masked)
+        continue;
       Value key = arith::AddIOp::create(b, lanes, b.splat(b.toI32(b.add(b.mul(block, kKeyBlock), v * kLanes))));
       Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key, last);
       if (op.getWindow()) {
         Value before = b.splat(b.toI32(b.sub(position, b.index(*op.getWindow()))));
         inside = arith::AndIOp::create(b, inside, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, key, before));
       }
-      Value scaled = b.mulf(b.load(scores, b.add(at, v * kLanes)), scale);
-      score.push_back(arith::SelectOp::create(b, inside, scaled, b.splat(kMasked)));
+      score.back() = arith::SelectOp::create(b, inside, score.back(), b.splat(kMasked));
       valid.push_back(inside);
-      largest = b.maxf(largest, score.back());
     }
+    Value largest = score[0];
+    for (int64_t v = 1; v < vectors; ++v)
+      largest = b.maxf(largest, score[v]);
     Value before = b.loadScalar(maxima, r);
     Value now = b.maxf(before, b.largest(largest)), nowAll = b.splat(now);
-    Value shrink = b.exp(b.subf(b.splat(before), nowAll));
-    Value total = b.splat(0.0f);
+    Value total;
     for (int64_t v = 0; v < vectors; ++v) {
-      Value weight = arith::SelectOp::create(b, valid[v], b.exp(b.subf(score[v], nowAll)), b.splat(0.0f));
-      total = b.addf(total, weight);
+      Value weight = b.exp(b.subf(score[v], nowAll));
+      if (masked) // a row none of whose keys are in this block has now = kMasked, and exp(0) is not 0
+        weight = arith::SelectOp::create(b, valid[v], weight, b.splat(0.0f));
+      total = v ? b.addf(total, weight) : weight;
       b.store(weight, weights, b.add(at, v * kLanes));
     }
-    Value factor = vector::ExtractOp::create(b, shrink, ArrayRef<int64_t>{0});
-    b.storeScalar(now, maxima, r);
-    b.storeScalar(b.addf(b.mulf(b.loadScalar(sums, r), factor), b.sum(total)), sums, r);
-    b.loop(dim, kLanes, [&](Value i) {
-      Value o = b.add(b.mul(r, dim), i);
-      b.store(b.mulf(b.load(values, o), shrink), values, o);
+    b.when(arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, now, before), [&] {
+      Value shrink = b.exp(b.subf(b.splat(before), nowAll));
+      Value factor = vector::ExtractOp::create(b, shrink, ArrayRef<int64_t>{0});
+      b.storeScalar(now, maxima, r);
+      b.storeScalar(b.mulf(b.loadScalar(sums, r), factor), sums, r);
+      b.loop(dim, kLanes, [&](Value i) {
+        Value o = b.add(b.mul(r, dim), i);
+        b.store(b.mulf(b.load(values, o), shrink), values, o);
+      });
     });
+    b.storeScalar(b.addf(b.loadScalar(sums, r), b.sum(total)), sums, r);
   });
 }
 
@@ -137,14 +156,58 @@ void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
   });
 }
 
+/// Passes over the keys of rows first .. last - 1, which share a slot: all of them, or those of the run.
+void AttentionTile::overBlocks(KernelBuilder &b, Value last) {
+  Value lowest = b.item(StepField::Positions, first), highest = b.item(StepField::Positions, b.sub(last, b.index(1)));
+  auto firstKey = [&](Value position) {
+    return op.getWindow() ? b.max(b.index(0), b.sub(position, b.index(*op.getWindow() - 1))) : b.index(0);
+  };
+  Value begin = b.div(firstKey(lowest), kKeyBlock), end = b.add(b.div(highest, kKeyBlock), 1);
+  if (stats) {
+    int64_t keys = *op.getSplitKeys(), splits = *op.getSplits();
+    Value firstBlock = b.div(firstKey(lowest), keys), blocks = b.sub(b.add(b.div(highest, keys), 1), firstBlock);
+    auto edge = [&](Value s) { return b.mul(b.add(firstBlock, b.div(b.mul(s, blocks), splits)), keys / kKeyBlock); };
+    begin = b.max(begin, edge(run)), end = b.min(end, edge(b.add(run, 1)));
+  }
+  // Blocks that all rows attend to as a whole need no mask.
+  Value wholeEnd = b.div(b.add(lowest, 1), kKeyBlock);
+  Value wholeBegin = op.getWindow() ? b.ceilDiv(firstKey(highest), kKeyBlock) : Value();
+  b.loop(begin, end, 1, [&](Value block) {
+    scoreBlock(b, block);
+    Value whole = b.less(block, wholeEnd);
+    if (wholeBegin)
+      whole = arith::AndIOp::create(b, whole, arith::CmpIOp::create(b, arith::CmpIPredicate::sge, block, wholeBegin));
+    auto choice = scf::IfOp::create(b, whole, /*withElseRegion=*/true);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(choice.thenBlock());
+      softmaxBlock(b, block, /*masked=*/false);
+      b.setInsertionPointToStart(choice.elseBlock());
+      softmaxBlock(b, block, /*masked=*/true);
+    }
+    valueBlock(b, block);
+  });
+}
+
 void AttentionTile::finish(KernelBuilder &b) {
+  int64_t heads = query.width / dim;
   b.loop(b.index(0), count, 1, [&](Value r) {
-    Value inverse = b.splat(b.divf(b.f32(1), b.loadScalar(sums, r)));
-    Value column = b.mul(b.add(b.mul(head, group), b.rem(r, group)), dim);
-    Value target = b.add(b.mul(rowOf(b, r), out.stride), column);
-    b.loop(dim, kLanes, [&](Value i) {
-      b.store(b.mulf(b.load(values, b.add(b.mul(r, dim), i)), inverse), out.memory, b.add(target, i));
-    });
+    Value row = rowOf(b, r), column = headOf(b, r), sum = b.loadScalar(sums, r);
+    auto copy = [&](Value target, llvm::function_ref<Value(Value)> change) {
+      b.loop(dim, kLanes, [&](Value i) {
+        b.store(change(b.load(values, b.add(b.mul(r, dim), i))), out.memory, b.add(target, i));
+      });
+    };
+    if (!stats) {
+      Value inverse = b.splat(b.divf(b.f32(1), sum));
+      copy(b.add(b.mul(row, out.stride), b.mul(column, dim)), [&](Value v) { return b.mulf(v, inverse); });
+      return;
+    }
+    Value which = b.add(b.mul(run, heads), column), at = b.add(b.mul(row, stats->stride), b.mul(which, 2));
+    b.storeScalar(b.loadScalar(maxima, r), stats->memory, at);
+    b.storeScalar(sum, stats->memory, b.add(at, 1));
+    b.when(arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, sum, b.f32(0)),
+           [&] { copy(b.add(b.mul(row, out.stride), b.mul(which, dim)), [](Value v) { return v; }); });
   });
 }
 
@@ -174,31 +237,38 @@ Value endOfRun(KernelBuilder &b, Value row, Value end) {
 
 Value x86::attentionTiles(KernelBuilder &b, Operation *op) {
   auto attention = cast<AttentionOp>(op);
-  return b.mul(b.ceilDiv(b.rowsOf(dest(op)), tileSizes(op)[0]), attention.getCache().getType().getHeads());
+  Value rowTiles = b.ceilDiv(b.rowsOf(dest(op)), tileSizes(op)[0]);
+  return b.mul(rowTiles, attention.getCache().getType().getHeads() * static_cast<int64_t>(attention.getSplits().value_or(1)));
 }
 
 void x86::emitAttention(KernelBuilder &b, Operation *op) {
   auto attention = cast<AttentionOp>(op);
   AttentionTile t(b, attention);
-  Value rows = b.rowsOf(dest(op)), rowTiles = b.ceilDiv(rows, tileSizes(op)[0]);
-  // Heads outermost: a thread's share of tiles then has early and late rows alike.
-  Value row = arith::RemUIOp::create(b, b.tile, rowTiles);
-  t.head = arith::DivUIOp::create(b, b.tile, rowTiles);
+  int64_t heads = attention.getCache().getType().getHeads();
+  Value rows = b.rowsOf(dest(op)), rowTiles = b.ceilDiv(rows, tileSizes(op)[0]), row;
+  if (attention.getSplits()) {
+    // Runs outermost: a thread's share of tiles then has a share of every row's keys, however their lengths differ. Heads
+    // begin at different runs, so that the few runs of a short context that have keys fall to different threads.
+    int64_t splits = *attention.getSplits();
+    t.head = b.rem(b.tile, heads);
+    Value rest = b.div(b.tile, heads);
+    row = arith::RemUIOp::create(b, rest, rowTiles);
+    Value turn = b.div(b.mul(t.head, splits), heads);
+    t.run = b.rem(b.add(b.add(arith::DivUIOp::create(b, rest, rowTiles), turn), row), splits);
+  } else {
+    // Heads outermost, early and late rows in turn: a thread's share of tiles then has both alike.
+    row = arith::RemUIOp::create(b, b.tile, rowTiles);
+    t.head = arith::DivUIOp::create(b, b.tile, rowTiles);
+    Value half = b.div(row, 2), odd = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, b.rem(row, 2), b.index(0));
+    row = arith::SelectOp::create(b, odd, b.sub(b.sub(rowTiles, b.index(1)), half), half);
+  }
   std::pair<Value, Value> range = b.tileRange(row, rows, tileSizes(op)[0]);
   Value begin = range.first, end = range.second;
   auto run = [&](Value first) {
-    Value last = endOfRun(b, first, end);
+    Value last = attention.getSplits() ? b.add(first, 1) : endOfRun(b, first, end);
     t.cache = cacheHead(b, attention.getCache().getType(), b.item(StepField::Slots, first), t.head);
     t.begin(b, first, last);
-    Value firstKey = b.index(0);
-    if (attention.getWindow())
-      firstKey = b.max(b.index(0), b.sub(b.item(StepField::Positions, first), b.index(*attention.getWindow() - 1)));
-    Value lastKey = b.item(StepField::Positions, b.sub(last, b.index(1)));
-    b.loop(b.div(firstKey, kKeyBlock), b.add(b.div(lastKey, kKeyBlock), 1), 1, [&](Value block) {
-      t.scoreBlock(b, block);
-      t.softmaxBlock(b, block);
-      t.valueBlock(b, block);
-    });
+    t.overBlocks(b, last);
     t.finish(b);
     return last;
   };
@@ -206,4 +276,57 @@ void x86::emitAttention(KernelBuilder &b, Operation *op) {
       b, TypeRange{b.getIndexType()}, ValueRange{begin},
       [&](OpBuilder &, Location, ValueRange row) { scf::ConditionOp::create(b, b.less(row[0], end), row); },
       [&](OpBuilder &, Location, ValueRange row) { scf::YieldOp::create(b, run(row[0])); });
+}
+
+//===-- Runs made whole -------------------------------------------------------------------------------------------===//
+
+Value x86::attentionCombineTiles(KernelBuilder &b, Operation *op) {
+  auto result = cast<MemRefType>(dest(op).getType());
+  return b.mul(b.ceilDiv(b.rowsOf(dest(op)), tileSizes(op)[0]), llvm::divideCeil(result.getDimSize(1), tileSizes(op)[1]));
+}
+
+void x86::emitAttentionCombine(KernelBuilder &b, Operation *op) {
+  auto combine = cast<AttentionCombineOp>(op);
+  auto type = cast<MemRefType>(combine.getValues().getType());
+  int64_t runs = type.getDimSize(1), heads = type.getDimSize(2), dim = type.getDimSize(3), vectors = dim / kLanes;
+  Rows values = b.rows(combine.getValues()), stats = b.rows(combine.getStats()), out = b.rows(dest(op));
+  int64_t headTiles = llvm::divideCeil(heads, tileSizes(op)[1]);
+  auto one = [&](Value row, Value head) {
+    auto which = [&](Value run) { return b.add(b.mul(run, heads), head); };
+    auto stat = [&](Value run, int64_t i) {
+      return b.loadScalar(stats.memory, b.add(b.add(b.mul(row, stats.stride), b.mul(which(run), 2)), i));
+    };
+    auto hasKeys = [&](Value sum) -> Value { return arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, sum, b.f32(0)); };
+    Value highest = b.loop(b.index(0), b.index(runs), 1, {b.f32(kMasked)}, [&](Value run, ValueRange state) {
+      Value maximum = arith::SelectOp::create(b, hasKeys(stat(run, 1)), stat(run, 0), b.f32(kMasked));
+      return KernelBuilder::Yield{b.maxf(state[0], maximum)};
+    })[0];
+    KernelBuilder::Yield zeros(vectors, b.splat(0.0f));
+    zeros.push_back(b.f32(0));
+    auto sums = b.loop(b.index(0), b.index(runs), 1, zeros, [&](Value run, ValueRange state) {
+      Value sum = stat(run, 1);
+      auto choice = scf::IfOp::create(b, TypeRange(state), hasKeys(sum), /*withElseRegion=*/true);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(choice.thenBlock());
+      Value factor = b.exp(b.splat(b.subf(stat(run, 0), highest)));
+      Value at = b.add(b.mul(row, values.stride), b.mul(which(run), dim));
+      KernelBuilder::Yield next;
+      for (int64_t v = 0; v < vectors; ++v)
+        next.push_back(b.fma(b.load(values.memory, b.add(at, v * kLanes)), factor, state[v]));
+      Value scalar = vector::ExtractOp::create(b, factor, ArrayRef<int64_t>{0});
+      next.push_back(b.addf(state[vectors], b.mulf(scalar, sum)));
+      scf::YieldOp::create(b, next);
+      b.setInsertionPointToStart(choice.elseBlock());
+      scf::YieldOp::create(b, state);
+      return KernelBuilder::Yield(choice.getResults());
+    });
+    Value inverse = b.splat(b.divf(b.f32(1), sums[vectors]));
+    Value target = b.add(b.mul(row, out.stride), b.mul(head, dim));
+    for (int64_t v = 0; v < vectors; ++v)
+      b.store(b.mulf(sums[v], inverse), out.memory, b.add(target, v * kLanes));
+  };
+  auto [begin, end] = b.tileRange(b.div(b.tile, headTiles), b.rowsOf(dest(op)), tileSizes(op)[0]);
+  auto [firstHead, lastHead] = b.tileRange(b.rem(b.tile, headTiles), b.index(heads), tileSizes(op)[1]);
+  Value from = firstHead, to = lastHead;
+  b.loop(begin, end, 1, [&](Value row) { b.loop(from, to, 1, [&](Value head) { one(row, head); }); });
 }

@@ -15,6 +15,10 @@ constexpr int64_t kMaxExperts = 2048;
 constexpr int64_t kKeyBlock = 64;
 /// Most query vectors (rows by heads of a group) of an attention tile, unless one row has more.
 constexpr int64_t kQueryBlock = 48;
+/// Tiles of attention that one row gives at least: runs of keys by key/value heads. Enough for any team to share evenly.
+constexpr int64_t kAttentionTiles = 128;
+/// Finite, so that the difference of two of them is 0, not NaN: the score of a key that is not attended to.
+constexpr float kMasked = -1e30f;
 
 /// What emits one op: its tiles, counted where it is launched, and the body of one tile.
 struct TileProgram {
@@ -45,6 +49,8 @@ void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
 mlir::Value attentionTiles(KernelBuilder &b, mlir::Operation *op);
 void emitAttention(KernelBuilder &b, mlir::Operation *op);
+mlir::Value attentionCombineTiles(KernelBuilder &b, mlir::Operation *op);
+void emitAttentionCombine(KernelBuilder &b, mlir::Operation *op);
 // moe_kernels.cpp
 mlir::Value oneTile(KernelBuilder &b, mlir::Operation *op);
 mlir::Value groupedTiles(KernelBuilder &b, mlir::Operation *op);

@@ -16,6 +16,7 @@ ArrayRef<TileProgram> x86::tilePrograms() {
       {"qwen.cache_write", rowTiles, emitCacheWrite},
       {"qwen.qk_norm_rope_cache", rowTiles, emitQkNormRopeCache},
       {"qwen.attention", attentionTiles, emitAttention},
+      {"qwen.attention_combine", attentionCombineTiles, emitAttentionCombine},
       {"qwen.swiglu", rowTiles, emitSwiglu},
       {"qwen.add", rowTiles, emitAdd},
       {"qwen.router", rowTiles, emitRouter},

@@ -66,6 +66,7 @@ public:
       return stride * bytes % 1024 ? stride : stride + 64 / bytes;
     };
     p.tile = tileSizes;
+    p.attentionSplit = attentionSplit;
     p.threadScratchBytes = x86::kScratchBytes;
     p.cacheGranule = x86::kKeyBlock;
     p.prefillRows = x86::kMaxListedRows;
@@ -156,9 +157,20 @@ private:
       int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
       return {rowBound > 16 ? std::max<int64_t>(1, x86::kQueryBlock / group) : 1};
     }
+    if (isa<qwen::AttentionCombineOp>(op))
+      return {1, 1};
     if (isa<qwen::DispatchOp>(op))
       return {1};
     return {rowBound > 16 ? 8 : 1};
+  }
+
+  /// Steps of few rows have few tiles; prefill has enough rows. A run is at least one block of keys.
+  static AttentionSplit attentionSplit(qwen::AttentionOp op, int64_t rowBound, int64_t maxContext) {
+    if (rowBound > 16)
+      return {};
+    int64_t wanted = llvm::divideCeil(x86::kAttentionTiles, op.getCache().getType().getHeads());
+    int64_t longest = op.getWindow() ? std::min<int64_t>(*op.getWindow() + x86::kKeyBlock, maxContext) : maxContext;
+    return {std::max<int64_t>(1, std::min(wanted, longest / x86::kKeyBlock)), x86::kKeyBlock};
   }
 
   std::string cpu;

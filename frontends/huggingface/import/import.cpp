@@ -245,7 +245,8 @@ Value Importer::attention(const LayerKind &kind, Value x, Block &entry) {
   FloatAttr scale = builder.getF32FloatAttr(1.0f / std::sqrt(static_cast<float>(config.headDim)));
   IntegerAttr window = kind.config.window ? builder.getI64IntegerAttr(*kind.config.window) : IntegerAttr();
   Value heads = AttentionOp::create(builder, loc, TypeRange{q.getType()}, q, cache, layer, batch, scale,
-                                    window, ValueRange(), DenseI64ArrayAttr())
+                                    window, /*splits=*/IntegerAttr(), /*split_keys=*/IntegerAttr(), ValueRange(),
+                                    DenseI64ArrayAttr())
                     .getResult(0);
   Value merged = MergeHeadsOp::create(builder, loc, rows({config.heads * config.headDim}), heads);
   return linear(merged, kind.name + ".o_proj", instance, true);

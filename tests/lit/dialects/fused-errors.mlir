@@ -103,3 +103,43 @@ func.func @f(%n: index) {
   qwen.launch @kernel tiles(%n)
   return
 }
+
+// -----
+
+func.func @f(%q: tensor<?x2x8xf32>, %batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 2, dim = 8, f32>, %i: index) {
+  // expected-error @below {{expected splits and split_keys together}}
+  %a = qwen.attention(%q, %batch) over %cache[%i] {scale = 1.0 : f32, splits = 2} : (tensor<?x2x8xf32>, !qwen.cache<layers = 1, heads = 2, dim = 8, f32>, index, !qwen.batch) -> tensor<?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x2x8xf32>, %batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 2, dim = 8, f32>, %i: index) {
+  // expected-error @below {{expected splits and split_keys of at least 1, found 2 and 0}}
+  %a, %s = qwen.attention(%q, %batch) over %cache[%i] {scale = 1.0 : f32, splits = 2, split_keys = 0} : (tensor<?x2x8xf32>, !qwen.cache<layers = 1, heads = 2, dim = 8, f32>, index, !qwen.batch) -> (tensor<?x2x2x8xf32>, tensor<?x2x2x2xf32>)
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x2x8xf32>, %batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 2, dim = 8, f32>, %i: index) {
+  // expected-error @below {{expected runs 3, found 2}}
+  %a, %s = qwen.attention(%q, %batch) over %cache[%i] {scale = 1.0 : f32, splits = 3, split_keys = 64} : (tensor<?x2x8xf32>, !qwen.cache<layers = 1, heads = 2, dim = 8, f32>, index, !qwen.batch) -> (tensor<?x2x2x8xf32>, tensor<?x2x2x2xf32>)
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<?x3x4x8xf32>, %s: tensor<?x3x4x2xf32>) {
+  // expected-error @below {{expected heads of the values 2, found 4}}
+  %a = qwen.attention_combine(%v, %s) : (tensor<?x3x4x8xf32>, tensor<?x3x4x2xf32>) -> tensor<?x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%v: tensor<?x3x4x8xf32>, %s: tensor<?x3x4x3xf32>) {
+  // expected-error @below {{expected stats of a head 2, found 3}}
+  %a = qwen.attention_combine(%v, %s) : (tensor<?x3x4x8xf32>, tensor<?x3x4x3xf32>) -> tensor<?x4x8xf32>
+  return
+}

@@ -19,6 +19,17 @@ func.func @attention(%x: tensor<?x64xf32>, %n: tensor<64xf32>, %nq: tensor<32xf3
   return %q : tensor<?x4x32xf32>
 }
 
+// CHECK-LABEL: @runs
+func.func @runs(%q: tensor<?x4x32xf32>, %batch: !qwen.batch, %cache: !qwen.cache<layers = 2, heads = 2, dim = 32, f32>, %layer: index) -> tensor<?x4x32xf32> {
+  // CHECK: %[[V:.*]]:2 = qwen.attention({{.*}}) over %{{.*}}[%{{.*}}] {scale = 1.250000e-01 : f32, split_keys = 64 : i64, splits = 4 : i64} :
+  %v, %s = qwen.attention(%q, %batch) over %cache[%layer] {scale = 0.125 : f32, splits = 4, split_keys = 64}
+    : (tensor<?x4x32xf32>, !qwen.cache<layers = 2, heads = 2, dim = 32, f32>, index, !qwen.batch)
+    -> (tensor<?x4x4x32xf32>, tensor<?x4x4x2xf32>)
+  // CHECK: qwen.attention_combine(%[[V]]#0, %[[V]]#1) :
+  %y = qwen.attention_combine(%v, %s) : (tensor<?x4x4x32xf32>, tensor<?x4x4x2xf32>) -> tensor<?x4x32xf32>
+  return %y : tensor<?x4x32xf32>
+}
+
 // CHECK-LABEL: @experts
 func.func @experts(%x: tensor<?x64xf32>, %wr: tensor<6x64xf32>, %wgu: tensor<6x48x64xf32>, %wd: tensor<6x64x24xf32>) -> tensor<?x64xf32> {
   // CHECK: qwen.fused_router({{.*}}) {normalize = true, top_k = 2 : i64}

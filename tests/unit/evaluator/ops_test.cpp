@@ -261,6 +261,35 @@ TEST(attention, sees_no_further_back_than_its_window) {
               testing::Pointwise(testing::FloatNear(1e-5f), std::vector<float>{7, 2, 6, 4}));
 }
 
+// Blocks of one position: run 0 of 2 has position 0, run 1 position 1 (and of the first row, run 1 has all there is).
+TEST(attention, in_runs_gives_the_parts_of_the_whole) {
+  std::string text = attention(", splits = 2, split_keys = 1");
+  for (auto [from, to] :
+       {std::pair<std::string, std::string>("%y = qwen.attention", "%y, %s = qwen.attention"),
+        {"index, !qwen.batch) -> tensor<?x2x2xf32>", "index, !qwen.batch) -> (tensor<?x2x2x2xf32>, tensor<?x2x2x2xf32>)"},
+        {"tensor<?x1x2xf32>) -> tensor<?x2x2xf32>", "tensor<?x1x2xf32>) -> (tensor<?x2x2x2xf32>, tensor<?x2x2x2xf32>)"},
+        {"return %y : tensor<?x2x2xf32>", "return %y, %s : tensor<?x2x2x2xf32>, tensor<?x2x2x2xf32>"}})
+    text.replace(text.find(from), from.size(), to);
+  Program program(text);
+  auto results = program.run({std::monostate(), std::monostate(), floats({2, 2, 2}, {1, 0, 0, 1, 1, 0, 0, 1}),
+                              floats({2, 1, 2}, {0, 0, key1, 0}), floats({2, 1, 2}, {4, 8, 8, 0})},
+                             rowsOf({0, 0}));
+  float ln3 = std::log(3.f);
+  expectFloats(results, {2, 2, 2, 2}, {0, 0, 0, 0, 4, 8, 4, 8, 4, 8, 4, 8, 8, 0, 8, 0}); // row, run, head
+  expectFloats(results, {2, 2, 2, 2}, {0, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, ln3, 1, 0, 1}, 1e-6f, 1);
+}
+
+TEST(attention_combine, weighs_runs_by_their_maxima_and_leaves_those_without_keys_out) {
+  Program program(R"(func.func @f(%v: tensor<?x3x1x2xf32>, %s: tensor<?x3x1x2xf32>) -> tensor<?x1x2xf32> {
+    %y = qwen.attention_combine(%v, %s) : (tensor<?x3x1x2xf32>, tensor<?x3x1x2xf32>) -> tensor<?x1x2xf32>
+    return %y : tensor<?x1x2xf32>
+  })");
+  // 2 of weight 1 and 3 of weight 1/3: (6 + 1 * 9) / (2 + 1), (2 + 1 * 1) / (2 + 1).
+  expectFloats(program.run({floats({1, 3, 1, 2}, {6, 2, HUGE_VALF, HUGE_VALF, 27, 3}),
+                            floats({1, 3, 1, 2}, {std::log(3.f), 2, 99, 0, 0, 3})}),
+               {1, 1, 2}, {5, 1});
+}
+
 TEST(cache_write, rounds_to_the_caches_type_to_nearest_even) {
   std::string text = attention("");
   for (size_t at; (at = text.find("dim = 2, f32")) != std::string::npos;)

@@ -43,7 +43,7 @@
 
 // Decode has tiles of single rows.
 // CHECK-LABEL: func.func @moe.decode(
-// CHECK: qwen.attention({{.*}}) {scale = {{.*}}, tile = array<i64: 1>}
+// CHECK: qwen.attention({{.*}}) {scale = {{.*}}, splits = 12 : i64, tile = array<i64: 1>}
 // CHECK-LABEL: func.func @decode(
 // CHECK: qwen.layers({{.*}}) through [@moe.decode, @moe.decode]
 
