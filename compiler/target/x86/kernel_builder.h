@@ -35,6 +35,8 @@ public:
   Value scratch, tile;
   /// Whether the CPU has a dot product of bf16 pairs.
   bool bf16Dot = false;
+  /// Whether the CPU has AMX tiles that multiply bf16.
+  bool tiles = false;
 
   // Floats, scalars and vectors of kLanes.
   mlir::VectorType lanes(mlir::Type element) { return mlir::VectorType::get({kLanes}, element); }

@@ -1,7 +1,7 @@
 // Linear maps. A tile is a block of rows by a group of weight panels; within it each panel stays in the second-level
 // cache while all rows pass: K = 1024 in bf16 is a panel of 64 KiB, read at 5 bytes a cycle by 12-row blocks.
 #include "compiler/target/x86/kernels.h"
-#include "compiler/target/x86/micro_kernel.h"
+#include "compiler/target/x86/tile_kernel.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -97,8 +97,8 @@ void x86::emitLinear(KernelBuilder &b, Operation *op) {
   int64_t depth = w.layout.getDepth();
   b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
     Product product{in.memory, offsets, w.memory, b.mul(panel, w.panelElements()), kPanel * depth, kLanes * depth, depth,
-                    w.layout.paddedInputs(w.inputs()) / depth, products, kPanel, false};
-    forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
+                    w.layout.paddedInputs(w.inputs()) / depth, products, kPanel, false, in.stride};
+    forProductBlocks(b, product, b.index(0), count, [&](Value row, int64_t rows) {
       emitProduct(b, product, row, rows, b.index(0));
       b.loop(rows, 1, [&](Value r) {
         epilogue.emit(b, products, b.mul(r, kPanel), b.add(first, b.add(row, r)), panel);

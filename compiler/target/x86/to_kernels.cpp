@@ -5,6 +5,7 @@
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
 
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
@@ -17,7 +18,7 @@ using namespace qwench::qwen;
 namespace {
 
 /// The function of one tile program: (batch, layer, instance, scratch, tile).
-void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, StringRef name, bool bf16Dot) {
+void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, StringRef name, const Units &units) {
   KernelBuilder b(op->getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   SmallVector<Type> types{BatchType::get(module.getContext()), b.getIndexType(), b.getIndexType(), b.flat(b.getI8Type()),
@@ -27,7 +28,7 @@ void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, Stri
   Block *body = function.addEntryBlock();
   b.setInsertionPointToStart(body);
   b.module = module;
-  b.bf16Dot = bf16Dot;
+  b.bf16Dot = units.bf16Dot, b.tiles = units.tiles;
   b.batch = body->getArgument(0), b.layer = body->getArgument(1), b.instance = body->getArgument(2);
   b.scratch = body->getArgument(3), b.tile = body->getArgument(4);
   program.body(b, op);
@@ -38,12 +39,12 @@ void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, Stri
 struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ToKernelsPass)
 
-  explicit ToKernelsPass(bool bf16Dot) : bf16Dot(bf16Dot) {}
+  explicit ToKernelsPass(const Units &units) : units(units) {}
   StringRef getArgument() const final { return "x86-to-kernels"; }
   StringRef getDescription() const final { return "tile programs become functions over vectors and flat buffers"; }
   void getDependentDialects(DialectRegistry &registry) const override {
     registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                    vector::VectorDialect, x86vector::X86VectorDialect>();
+                    vector::VectorDialect, amx::AMXDialect, x86vector::X86VectorDialect>();
   }
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -51,7 +52,7 @@ struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
       const TileProgram *program = findTileProgram(op);
       if (!program)
         return op->emitOpError("expected an op that this target has a tile program for");
-      emitKernel(module, op, *program, name, bf16Dot);
+      emitKernel(module, op, *program, name, units);
       KernelBuilder counter(host);
       LaunchOp::create(host, name, program->tiles(counter, op), ValueRange{host.batch, host.layer, host.instance});
       return success();
@@ -59,9 +60,9 @@ struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
     if (failed(convertPlannedFunctions(module, emit)))
       signalPassFailure();
   }
-  bool bf16Dot;
+  Units units;
 };
 
 } // namespace
 
-std::unique_ptr<Pass> qwench::x86::createToKernelsPass(bool bf16Dot) { return std::make_unique<ToKernelsPass>(bf16Dot); }
+std::unique_ptr<Pass> qwench::x86::createToKernelsPass(const Units &units) { return std::make_unique<ToKernelsPass>(units); }

@@ -25,7 +25,8 @@ namespace {
 constexpr llvm::StringLiteral kChecked[] = {
     "sse4.2",     "popcnt",     "avx",        "f16c",       "avx2",         "fma",          "bmi",        "bmi2",
     "lzcnt",      "avx512f",    "avx512cd",   "avx512bw",   "avx512dq",     "avx512vl",     "avx512vbmi", "avx512vbmi2",
-    "avx512vnni", "avx512ifma", "avx512bf16", "avx512bitalg", "avx512vpopcntdq", "gfni"};
+    "avx512vnni", "avx512ifma", "avx512bf16", "avx512bitalg", "avx512vpopcntdq", "gfni",
+    "amx-tile",   "amx-bf16"};
 
 /// Vector exp becomes a polynomial: LLVM would call the scalar function for each lane.
 struct ApproximateExp : PassWrapper<ApproximateExp, OperationPass<ModuleOp>> {
@@ -100,7 +101,7 @@ public:
   }
 
   void addKernelPasses(OpPassManager &passes) const override {
-    passes.addPass(x86::createToKernelsPass(hasBf16Dot()));
+    passes.addPass(x86::createToKernelsPass({hasBf16Dot(), hasTiles()}));
     passes.addPass(createCanonicalizerPass());
     passes.addPass(createCSEPass());
   }
@@ -113,6 +114,7 @@ public:
     passes.addPass(createSCFToControlFlowPass());
     ConvertVectorToLLVMPassOptions vectors;
     vectors.x86Vector = true;
+    vectors.amx = hasTiles();
     passes.addPass(createConvertVectorToLLVMPass(vectors));
     passes.addPass(memref::createExpandStridedMetadataPass());
     passes.addPass(createLowerAffinePass());
@@ -133,6 +135,7 @@ public:
   }
 
 private:
+  bool hasTiles() const { return hasBf16Dot() && features.lookup("amx-tile") && features.lookup("amx-bf16"); }
   bool hasBf16Dot() const { return features.lookup("avx512bf16") && features.lookup("avx512vl"); }
 
   /// The CPU's extensions among those that are checked at start; generated code uses no others.
