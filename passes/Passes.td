@@ -16,6 +16,19 @@ def PruneWeights : Pass<"prune-weights", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"removed", "removed", "weights removed">];
 }
 
+//===-- Quantize ------------------------------------------------------------------------------------------------===//
+
+def QuantizeWeights : Pass<"quantize-weights", "::mlir::ModuleOp"> {
+  let summary = "chooses the formats of weights: element types of the matrices that enter products";
+  let dependentDialects = ["::qwench::qwen::QwenDialect"];
+  let options = [
+    Option<"dtype", "dtype", "std::string", /*default=*/"\"\"", "format of all weights of products; empty: as imported">,
+    Option<"dtypeFor", "dtype-for", "std::string", /*default=*/"\"\"",
+           "PATTERN=FORMAT,...: formats of the weights whose tensors a glob names; later ones win">,
+    Option<"groupSize", "group-size", "int64_t", /*default=*/"0",
+           "columns that share a scale of int8 and int4; 0: the format's own">];
+}
+
 //===-- Fuse ----------------------------------------------------------------------------------------------------===//
 
 class Qwen_Fusion<string name> : Pass<name, "::mlir::ModuleOp"> {

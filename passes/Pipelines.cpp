@@ -32,15 +32,18 @@ constexpr Fusion fusions[] = {
 
 struct FusePipelineOptions : PassPipelineOptions<FusePipelineOptions> {
   ListOption<std::string> disable{*this, "disable", llvm::cl::desc("fusions that do not run")};
+  Option<std::string> dtype{*this, "dtype", llvm::cl::desc("as of quantize-weights")};
+  Option<std::string> dtypeFor{*this, "dtype-for", llvm::cl::desc("as of quantize-weights")};
+  Option<int64_t> groupSize{*this, "group-size", llvm::cl::desc("as of quantize-weights"), llvm::cl::init(0)};
 };
 
 LogicalResult addFusePipeline(OpPassManager &passes, StringRef text,
                               function_ref<LogicalResult(const Twine &)> error) {
   FusePipelineOptions options;
   if (failed(options.parseFromString(text)))
-    return error("expected disable=NAME,..., found " + text);
-  Status built =
-      buildFusePipeline(passes, std::vector<std::string>(options.disable.begin(), options.disable.end()));
+    return error("expected disable=NAME,..., dtype=, dtype-for= or group-size=, found " + text);
+  Status built = buildFusePipeline(passes, std::vector<std::string>(options.disable.begin(), options.disable.end()),
+                                   {options.dtype, options.dtypeFor, options.groupSize});
   return built ? success() : error(built.error().message);
 }
 
@@ -56,13 +59,14 @@ llvm::ArrayRef<llvm::StringLiteral> fusionNames() {
   return names;
 }
 
-Status buildFusePipeline(OpPassManager &passes, llvm::ArrayRef<std::string> disabled) {
+Status buildFusePipeline(OpPassManager &passes, llvm::ArrayRef<std::string> disabled, const WeightFormats &formats) {
   for (const std::string &name : disabled)
     if (!llvm::is_contained(fusionNames(), name))
       return userError("expected a fusion of " + llvm::join(fusionNames(), ", ") + ", found " + name);
   passes.addPass(createCheckModel());
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
+  passes.addPass(createQuantizeWeights({formats.dtype, formats.dtypeFor, formats.groupSize}));
   passes.addPass(createDecomposeExperts());
   for (const Fusion &fusion : fusions)
     if (!llvm::is_contained(disabled, fusion.name))

@@ -5,6 +5,8 @@
 #include "compiler/driver/package.h"
 #include "compiler/driver/pipeline.h"
 #include "compiler/link/output_file.h"
+#include "dialects/quantization/names.h"
+#include "passes/quantize/FormatRules.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Support/raw_ostream.h"
@@ -41,6 +43,7 @@ public:
 
 private:
   Status checkOptions();
+  Status checkFormats();
   Status openInput();
   Status createOutput();
   Status load();
@@ -82,8 +85,21 @@ Status Compilation::checkOptions() {
   if (options.maxContext && (*options.maxContext < 1 || *options.maxContext > 1 << 24))
     return userError("--max-context: expected 1 to " + std::to_string(1 << 24) + ", found " +
                      std::to_string(*options.maxContext));
+  if (Status valid = checkFormats(); !valid)
+    return valid;
   if (options.threads <= 0)
     options.threads = std::max(1u, std::thread::hardware_concurrency());
+  return ok();
+}
+
+Status Compilation::checkFormats() {
+  const WeightFormats &formats = options.formats;
+  context->loadDialect<qwen::QwenDialect>();
+  if (!formats.dtype.empty())
+    if (auto element = quantization::parseElement(context.get(), formats.dtype, formats.groupSize); !element)
+      return userError("--dtype: " + element.error().message);
+  if (auto rules = parseFormatRules(context.get(), formats.dtypeFor, formats.groupSize); !rules)
+    return userError("--dtype-for: " + rules.error().message);
   return ok();
 }
 
@@ -150,6 +166,8 @@ Status Compilation::load() {
     return parsed.takeError();
   module = std::move(parsed->module);
   stage = parsed->stage;
+  if (stage != Stage::Model && !(options.formats.dtype + options.formats.dtypeFor).empty())
+    return userError("--dtype and --dtype-for are for a model, '" + source.path + "' is past it");
   pipeline.fault = Error::Fault::User;
   if (auto model = (*module)->getAttrOfType<DictionaryAttr>("qwen.model")) {
     if (auto name = model.getAs<StringAttr>("name"))
@@ -169,6 +187,7 @@ Status Compilation::lower(Stage to) {
   console.begin("compiling " + source.name);
   pipeline.target = target.get();
   pipeline.disabledFusions = options.disabledFusions;
+  pipeline.formats = options.formats;
   pipeline.printAfter = options.printAfter;
   // Packing follows the planned stage while the code goes on to the object file.
   if (to > Stage::Planned && options.emit >= Rung::Shared) {

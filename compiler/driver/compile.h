@@ -4,6 +4,7 @@
 #include "compiler/driver/console.h"
 #include "compiler/driver/rung.h"
 #include "frontends/huggingface/import/import.h"
+#include "passes/Pipelines.h"
 #include "runtime/abi/result.h"
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct CompileOptions {
   std::string model;
   std::string output; ///< empty: not given
   std::string target = "x86-64", cpu = "native";
-  std::optional<ElementType> dtype, kvDtype; ///< default: what the checkpoint has
+  std::optional<ElementType> dtype, kvDtype; ///< of floats; default: what the checkpoint has
+  WeightFormats formats;                     ///< of weights that are not floats
   std::optional<int64_t> maxContext;         ///< default: max_position_embeddings
   Rung emit = Rung::Executable;
   bool externalWeights = false;

@@ -30,6 +30,7 @@ constexpr const char *kCompileExamples =
     "  qwench compile Qwen3-0.6B -o qwen                        for this machine's CPU\n"
     "  qwench compile Qwen3-30B-A3B -o qwen --max-context 8192 --external-weights\n"
     "  qwench compile Qwen3-0.6B -o qwen --cpu sapphirerapids --dtype f32\n"
+    "  qwench compile Qwen3-0.6B -o qwen --dtype int4 --dtype-for 'lm_head=int8,*.down_proj=int4:32'\n"
     "  qwench compile config.json -o shape --random-weights 1   time a shape without its weights\n"
     "  qwench compile Qwen3-0.6B --emit fused                   the program after fusion, on the terminal\n"
     "  qwench compile fused.mlir --emit asm -o out.s            go on from that text\n"
@@ -43,6 +44,7 @@ constexpr const char *kInspectExamples = "Examples:\n"
 struct CompileArguments {
   CompileOptions options;
   std::string dtype, kvDtype, emit = "exe";
+  std::vector<std::string> dtypeFor;
   int64_t maxContext = 0;
   uint64_t seed = 0;
   CLI::Option *maxContextOption = nullptr, *seedOption = nullptr;
@@ -66,7 +68,15 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
   command->add_option("--cpu", options.cpu,
                       "native (default), x86-64-v4, znver4, sapphirerapids, ...: LLVM's names");
   command->add_option("--dtype", arguments.dtype,
-                      "bf16 or f32: format of the weights (default: the checkpoint's)");
+                      "f32, bf16, int8, int4, int4z (with zero points), mxfp4, nvfp4 or fp8: format of the weights "
+                      "(default: the checkpoint's); norms, biases and routers stay in floats");
+  command->add_option("--dtype-for", arguments.dtypeFor,
+                      "PATTERN=FORMAT,...: format of the weights whose tensors the pattern (* and ?) names, for example "
+                      "lm_head=int8,*.down_proj=int8; later ones win")
+      ->allow_extra_args(false);
+  command->add_option("--group-size", options.formats.groupSize,
+                      "columns that share a scale in int8, int4 and int4z (default: a row, 64 and 64)")
+      ->check(CLI::Range(16, 1024));
   command->add_option("--kv-dtype", arguments.kvDtype,
                       "bf16 or f32: format of the KV cache (default: as --dtype)");
   arguments.maxContextOption =
@@ -99,16 +109,18 @@ Result<CompileOptions> resolve(const CompileArguments &arguments) {
       return userError(std::string(option) + ": expected bf16 or f32, found '" + text + "'");
     return type;
   };
-  Result<std::optional<ElementType>> dtype = element("--dtype", arguments.dtype);
+  std::optional<ElementType> dtype = parseElementType(arguments.dtype);
   if (!dtype)
-    return dtype.takeError();
+    options.formats.dtype = arguments.dtype;
+  for (const std::string &rule : arguments.dtypeFor)
+    options.formats.dtypeFor += (options.formats.dtypeFor.empty() ? "" : ",") + rule;
   Result<std::optional<ElementType>> kvDtype = element("--kv-dtype", arguments.kvDtype);
   if (!kvDtype)
     return kvDtype.takeError();
   Result<Rung> emit = parseRung(arguments.emit);
   if (!emit)
     return emit.takeError();
-  options.dtype = *dtype;
+  options.dtype = dtype;
   options.kvDtype = *kvDtype;
   options.emit = *emit;
   if (arguments.maxContextOption->count())

@@ -50,14 +50,16 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
-/// Remembers the flags of the passes that ran.
+/// Remembers the flags of the passes that ran, and of the one that failed.
 struct PassRecorder : PassInstrumentation {
-  explicit PassRecorder(llvm::SetVector<StringRef> &seen) : seen(seen) {}
+  PassRecorder(llvm::SetVector<StringRef> &seen, StringRef &failed) : seen(seen), failed(failed) {}
   void runBeforePass(Pass *pass, Operation *) override {
     if (!pass->getArgument().empty())
       seen.insert(pass->getArgument());
   }
+  void runAfterPassFailed(Pass *pass, Operation *) override { failed = pass->getArgument(); }
   llvm::SetVector<StringRef> &seen;
+  StringRef &failed;
 };
 
 void printAfter(PassManager &passes, const std::string &flag) {
@@ -84,7 +86,7 @@ Status buildStage(OpPassManager &passes, Stage stage, const PipelineOptions &opt
   case Stage::Model:
     return ok();
   case Stage::Fused:
-    return buildFusePipeline(passes, options.disabledFusions);
+    return buildFusePipeline(passes, options.disabledFusions, options.formats);
   case Stage::Planned:
     buildPlanPipeline(passes, options.target->properties(), options.program);
     return ok();
@@ -101,14 +103,18 @@ Status buildStage(OpPassManager &passes, Stage stage, const PipelineOptions &opt
 Status advance(ModuleOp module, Stage from, Stage to, const PipelineOptions &options) {
   Diagnostics diagnostics(module.getContext());
   llvm::SetVector<StringRef> seen;
+  StringRef failedPass;
   for (int stage = static_cast<int>(from) + 1; stage <= static_cast<int>(to); stage++) {
     PassManager passes(module.getContext());
-    passes.addInstrumentation(std::make_unique<PassRecorder>(seen));
+    passes.addInstrumentation(std::make_unique<PassRecorder>(seen, failedPass));
     if (!options.printAfter.empty())
       printAfter(passes, options.printAfter);
     if (Status built = buildStage(passes, static_cast<Stage>(stage), options); !built)
       return built;
-    if (failed(passes.run(module)))
+    bool done = succeeded(passes.run(module));
+    if (!done && failedPass == "quantize-weights")
+      return userError("formats of weights: " + diagnostics.take("a pass failed")); // what it refuses are options
+    if (!done)
       return Error{"cannot compile to stage " + name(static_cast<Stage>(stage)).str() + ": " +
                        diagnostics.take("a pass failed"),
                    options.fault};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "compiler/target/target.h"
+#include "passes/Pipelines.h"
 #include "passes/plan/plan.h"
 #include "runtime/abi/result.h"
 
@@ -24,6 +25,7 @@ struct PipelineOptions {
   const Target *target = nullptr;
   ProgramOptions program;
   std::vector<std::string> disabledFusions;
+  WeightFormats formats;
   Error::Fault fault =
       Error::Fault::Internal; ///< whose it is when a pass fails: the user's, if the user wrote the module
   std::string printAfter;     ///< a pass's flag, "all", or empty; the module is printed to stderr

@@ -39,4 +39,4 @@
 // NONE: qwen.add
 
 // NAME: expected a fusion of fuse-qkv, fuse-rope-cache, fuse-swiglu, fuse-router, fuse-grouped-swiglu, fuse-combine, fuse-norm, fuse-residual, found fuse-what
-// OPTION: expected disable=NAME,..., found enable=fuse-qkv
+// OPTION: expected disable=NAME,..., dtype=, dtype-for= or group-size=, found enable=fuse-qkv
