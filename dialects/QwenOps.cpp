@@ -175,12 +175,25 @@ LogicalResult LayersOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
+/// A function of the module, or of a symbol table in it: the kernels of a device.
+static FunctionOpInterface lookupKernel(SymbolTableCollection &symbols, LaunchOp launch) {
+  Operation *table = SymbolTable::getNearestSymbolTable(launch);
+  if (auto kernel = symbols.lookupSymbolIn<FunctionOpInterface>(table, launch.getKernelAttr().getAttr()))
+    return kernel;
+  for (Operation &op : table->getRegion(0).getOps())
+    if (op.hasTrait<OpTrait::SymbolTable>())
+      if (auto kernel = symbols.lookupSymbolIn<FunctionOpInterface>(&op, launch.getKernelAttr().getAttr()))
+        return kernel;
+  return {};
+}
+
 LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  auto kernel = symbols.lookupNearestSymbolFrom<func::FuncOp>(*this, getKernelAttr());
+  FunctionOpInterface kernel = lookupKernel(symbols, *this);
   if (!kernel)
     return emitOpError() << "expected " << getKernel() << " to name a function";
-  if (kernel.getNumArguments() != getArgs().size() + 2)
-    return emitOpError() << "expected a kernel of " << getArgs().size() + 2 << " arguments, found " << kernel.getNumArguments();
+  size_t arguments = getArgs().size() + (isa<func::FuncOp>(kernel) ? 2 : 1); // a device's kernels have no scratch
+  if (kernel.getNumArguments() != arguments)
+    return emitOpError() << "expected a kernel of " << arguments << " arguments, found " << kernel.getNumArguments();
   return success();
 }
 

@@ -435,7 +435,7 @@ def Qwen_LaunchOp : Qwen_Op<"launch", [DeclareOpInterfaceMethods<SymbolUserOpInt
   let summary = "runs a kernel for tiles 0 .. tiles - 1, in any order and any distribution; all see the results after";
   let description = [{
     `kernel` is a function of `(args..., scratch, tile: index)`; scratch is memory that no other tile uses at the same
-    time. What a launch becomes is the schedule's choice: every thread's share of the tiles and a barrier on a CPU, a
+    time. In a module of a device, it is a function of `(args..., tile: index)` that a block of threads runs. What a launch becomes is the schedule's choice: every thread's share of the tiles and a barrier on a CPU, a
     kernel launch or a phase of a persistent kernel on a GPU.
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, Index:$tiles, Variadic<AnyType>:$args);

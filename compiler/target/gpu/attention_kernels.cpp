@@ -1,0 +1,200 @@
+// Causal attention over the cache by streaming softmax. A tile is a row by a key/value head. A team of lanes holds a key
+// in pieces of 16 bytes; the teams of a block share the keys out among them and merge their sums at the end.
+#include "compiler/target/gpu/kernels.h"
+
+using namespace mlir;
+using namespace qwench::qwen;
+
+namespace qwench::gpu {
+
+namespace {
+
+/// Keys that a team takes at once: as many loads of keys, then of values, are in flight.
+constexpr int64_t kKeys = 4;
+/// Most query heads that pass over the keys together: 8 pieces of queries and of sums are 128 registers.
+constexpr int64_t kHeads = 8;
+
+struct RowAttention {
+  AttentionOp op;
+  Buffer query, out;
+  int64_t dim, group, heads; ///< head dimension, query heads of a key/value head, those that pass together
+  int64_t teamLanes, teams;  ///< lanes of a team, teams of a block
+  Value row, head;           ///< of the tile
+  Value piece, team;         ///< of the thread: its first element of a key, its team in the block
+  Value inside;              ///< whether the piece is one: teams are powers of two
+  CacheHead cache;
+  Value first, last;         ///< keys of the row
+  Value maxima, sums, values; ///< of each subgroup and head, [subgroups, heads] and [subgroups, heads, dim], to be merged
+
+  RowAttention(KernelBuilder &b, AttentionOp op);
+  void emitHeads(KernelBuilder &b, int64_t firstHead);
+
+private:
+  struct State {
+    SmallVector<Value> maxima, sums, values; ///< of each head: scores are powers of 2
+    static State unpack(ValueRange values);
+    SmallVector<Value> pack() const;
+  };
+  Value queryHead(KernelBuilder &b, int64_t h) const { return b.add(b.mul(head, group), h); }
+  Value loadPiece(KernelBuilder &b, Value memory, Value start) const;
+  State step(KernelBuilder &b, Value base, ArrayRef<Value> queries, const State &before) const;
+  void mergeTeams(KernelBuilder &b, State &state) const;
+  void mergeSubgroups(KernelBuilder &b, const State &state, int64_t firstHead) const;
+};
+
+RowAttention::RowAttention(KernelBuilder &b, AttentionOp op)
+    : op(op), query(b.buffer(op.getQuery())), out(b.buffer(dest(op))), dim(op.getCache().getType().getDim()) {
+  CacheType type = op.getCache().getType();
+  group = query.width / dim / type.getHeads();
+  heads = std::min(group, kHeads);
+  teamLanes = llvm::PowerOf2Ceil(dim / kPiece);
+  teams = b.threads() / teamLanes;
+  row = b.div(b.tile, type.getHeads());
+  head = b.rem(b.tile, type.getHeads());
+  piece = b.mul(b.rem(b.thread, teamLanes), kPiece);
+  team = b.div(b.thread, teamLanes);
+  inside = teamLanes * kPiece == dim ? Value() : b.less(piece, b.index(dim));
+  cache = cacheHead(b, type, b.item(StepField::Slots, row), head);
+  last = b.item(StepField::Positions, row);
+  maxima = b.shared(b.subgroups * heads, b.getF32Type()), sums = b.shared(b.subgroups * heads, b.getF32Type());
+  values = b.shared(b.subgroups * heads * dim, b.getF32Type());
+  first = op.getWindow() ? b.max(b.index(0), b.sub(last, b.index(*op.getWindow() - 1))) : b.index(0);
+}
+
+RowAttention::State RowAttention::State::unpack(ValueRange values) {
+  size_t n = values.size() / 3;
+  return {llvm::to_vector(values.take_front(n)), llvm::to_vector(values.slice(n, n)), llvm::to_vector(values.drop_front(2 * n))};
+}
+
+SmallVector<Value> RowAttention::State::pack() const {
+  SmallVector<Value> all(maxima);
+  llvm::append_range(all, sums);
+  llvm::append_range(all, values);
+  return all;
+}
+
+/// The thread's piece of the head that starts at `start`; zeros if it has none.
+Value RowAttention::loadPiece(KernelBuilder &b, Value memory, Value start) const {
+  if (!inside)
+    return b.load(memory, b.add(start, piece), kPiece);
+  Value value = b.load(memory, b.add(start, b.select(inside, piece, b.index(0))), kPiece);
+  return b.select(inside, value, b.splat(b.f32(0), kPiece));
+}
+
+/// One step of streaming softmax: the team's keys base, base + 1, ... up to the last.
+RowAttention::State RowAttention::step(KernelBuilder &b, Value base, ArrayRef<Value> queries, const State &before) const {
+  SmallVector<Value> positions, valid, keys, values;
+  for (int64_t j = 0; j < kKeys; ++j) {
+    Value position = b.add(base, j);
+    valid.push_back(b.less(position, b.add(last, 1)));
+    positions.push_back(b.min(position, last));
+    keys.push_back(loadPiece(b, cache.memory, cache.key(b, positions[j])));
+  }
+  for (int64_t j = 0; j < kKeys; ++j)
+    values.push_back(loadPiece(b, cache.memory, cache.value(b, positions[j])));
+  State after;
+  for (int64_t h = 0; h < heads; ++h) {
+    SmallVector<Value> scores;
+    Value largest = before.maxima[h];
+    for (int64_t j = 0; j < kKeys; ++j) {
+      Value score = b.reduce(KernelBuilder::Reduction::ADD, b.sum(b.mulf(queries[h], keys[j])), teamLanes);
+      scores.push_back(b.select(valid[j], score, b.f32(kMasked)));
+      largest = b.maxf(largest, scores[j]);
+    }
+    Value shrink = b.exp2(b.subf(before.maxima[h], largest));
+    Value sum = b.mulf(before.sums[h], shrink), value = b.mulf(before.values[h], b.splat(shrink, kPiece));
+    for (int64_t j = 0; j < kKeys; ++j) {
+      Value weight = b.select(valid[j], b.exp2(b.subf(scores[j], largest)), b.f32(0));
+      sum = b.addf(sum, weight);
+      value = b.fma(b.splat(weight, kPiece), values[j], value);
+    }
+    after.maxima.push_back(largest);
+    after.sums.push_back(sum);
+    after.values.push_back(value);
+  }
+  return after;
+}
+
+/// All teams of a subgroup have the sums of all.
+void RowAttention::mergeTeams(KernelBuilder &b, State &state) const {
+  int64_t perSubgroup = b.device.subgroupSize / teamLanes;
+  auto add = [&](Value v) { return b.reduce(KernelBuilder::Reduction::ADD, v, perSubgroup, teamLanes); };
+  for (int64_t h = 0; h < heads && perSubgroup > 1; ++h) {
+    Value largest = b.reduce(KernelBuilder::Reduction::MAXNUMF, state.maxima[h], perSubgroup, teamLanes);
+    Value shrink = b.exp2(b.subf(state.maxima[h], largest));
+    state.maxima[h] = largest;
+    state.sums[h] = add(b.mulf(state.sums[h], shrink));
+    SmallVector<Value> elements;
+    for (int64_t i = 0; i < kPiece; ++i)
+      elements.push_back(add(b.mulf(b.extract(state.values[h], i), shrink)));
+    state.values[h] = vector::FromElementsOp::create(b, b.floats(kPiece), elements);
+  }
+}
+
+/// Through workgroup memory.
+void RowAttention::mergeSubgroups(KernelBuilder &b, const State &state, int64_t firstHead) const {
+  Value writes = b.less(b.lane, b.index(dim / kPiece));
+  b.when(writes, [&] {
+    for (int64_t h = 0; h < heads; ++h) {
+      Value place = b.add(b.mul(b.subgroup, heads), h);
+      b.when(b.equal(b.lane, b.index(0)), [&] {
+        b.storeScalar(state.maxima[h], maxima, place);
+        b.storeScalar(state.sums[h], sums, place);
+      });
+      b.storeVector(state.values[h], values, b.add(b.mul(place, dim), piece));
+    }
+  });
+  b.barrier();
+  b.forThreads(std::min(heads, group - firstHead) * dim, [&](Value i) {
+    Value h = b.div(i, dim), element = b.rem(i, dim);
+    Value largest = b.f32(kMasked);
+    for (int64_t s = 0; s < b.subgroups; ++s)
+      largest = b.maxf(largest, b.loadScalar(maxima, b.add(h, s * heads)));
+    Value sum = b.f32(0), value = b.f32(0);
+    for (int64_t s = 0; s < b.subgroups; ++s) {
+      Value place = b.add(h, s * heads), shrink = b.exp2(b.subf(b.loadScalar(maxima, place), largest));
+      sum = b.fma(shrink, b.loadScalar(sums, place), sum);
+      value = b.fma(shrink, b.loadScalar(values, b.add(b.mul(place, dim), element)), value);
+    }
+    Value column = b.add(b.mul(b.add(b.add(b.mul(head, group), firstHead), h), dim), element);
+    b.store(b.divf(value, sum), out.memory, b.add(b.mul(row, out.stride), column));
+  });
+}
+
+/// Heads firstHead .. firstHead + heads - 1 of the group; those behind its end repeat the last and are not stored.
+void RowAttention::emitHeads(KernelBuilder &b, int64_t firstHead) {
+  Value scale = b.splat(b.f32(op.getScale().convertToFloat() * 1.4426950408889634), kPiece);
+  SmallVector<Value> queries;
+  State state;
+  for (int64_t h = 0; h < heads; ++h) {
+    Value column = b.mul(queryHead(b, std::min(firstHead + h, group - 1)), dim);
+    queries.push_back(b.mulf(loadPiece(b, query.memory, b.add(b.mul(row, query.stride), column)), scale));
+    state.maxima.push_back(b.f32(kMasked));
+    state.sums.push_back(b.f32(0));
+    state.values.push_back(b.splat(b.f32(0), kPiece));
+  }
+  // All teams make as many steps, those without keys too: they reduce together.
+  auto merged = b.loop(first, b.add(last, 1), teams * kKeys, state.pack(), [&](Value base, ValueRange before) {
+    return step(b, b.add(base, b.mul(team, kKeys)), queries, State::unpack(before)).pack();
+  });
+  state = State::unpack(merged);
+  mergeTeams(b, state);
+  mergeSubgroups(b, state, firstHead);
+}
+
+} // namespace
+
+Value attentionTiles(StepBuilder &host, Operation *op) {
+  return host.mul(host.rowsOf(dest(op)), cast<AttentionOp>(op).getCache().getType().getHeads());
+}
+
+void emitAttention(KernelBuilder &b, Operation *op) {
+  RowAttention attention(b, cast<AttentionOp>(op));
+  for (int64_t head = 0; head < attention.group; head += attention.heads) {
+    if (head)
+      b.barrier(); // the heads before are merged
+    attention.emitHeads(b, head);
+  }
+}
+
+} // namespace qwench::gpu

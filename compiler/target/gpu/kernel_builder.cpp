@@ -1,0 +1,146 @@
+#include "compiler/target/gpu/kernel_builder.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+using namespace qwench::qwen;
+
+namespace qwench::gpu {
+
+KernelBuilder::KernelBuilder(Location loc, mlir::gpu::GPUModuleOp kernels, const Device &device, StringRef name,
+                             int64_t subgroups)
+    : StepBuilder(loc, kernels.getContext()), device(device), subgroups(subgroups) {
+  setInsertionPointToEnd(kernels.getBody());
+  SmallVector<Type> types{BatchType::get(getContext()), getIndexType(), getIndexType(), getIndexType()};
+  function = mlir::gpu::GPUFuncOp::create(*this, name, getFunctionType(types, {}));
+  function.setKnownBlockSize(ArrayRef<int32_t>{static_cast<int32_t>(threads()), 1, 1});
+  setInsertionPointToStart(&function.getBody().front());
+  module = kernels->getParentOfType<ModuleOp>();
+  memorySpace = mlir::gpu::AddressSpaceAttr::get(getContext(), mlir::gpu::AddressSpace::Global);
+  batch = function.getArgument(0), layer = function.getArgument(1), instance = function.getArgument(2);
+  tile = function.getArgument(3);
+  thread = mlir::gpu::ThreadIdOp::create(*this, mlir::gpu::Dimension::x);
+  lane = rem(thread, device.subgroupSize);
+  subgroup = div(thread, device.subgroupSize);
+}
+
+//===-- Floats ----------------------------------------------------------------------------------------------------===//
+
+Value KernelBuilder::exp(Value x) {
+  Value factor = f32(1.4426950408889634);
+  if (auto type = dyn_cast<VectorType>(x.getType()))
+    factor = splat(factor, type.getNumElements());
+  return exp2(mulf(x, factor));
+}
+
+Value KernelBuilder::swiglu(Value gate, Value up) {
+  Value one = f32(1);
+  if (auto type = dyn_cast<VectorType>(gate.getType()))
+    one = splat(one, type.getNumElements());
+  Value negated = arith::NegFOp::create(*this, gate);
+  return mulf(divf(gate, addf(one, exp(negated))), up);
+}
+
+Value KernelBuilder::sum(Value vector) {
+  return vector::ReductionOp::create(*this, vector::CombiningKind::ADD, vector, arith::FastMathFlags::reassoc);
+}
+
+//===-- Memory ----------------------------------------------------------------------------------------------------===//
+
+Value KernelBuilder::load(Value memory, Value at) {
+  Value raw = loadScalar(memory, at);
+  return raw.getType().isF32() ? raw : arith::ExtFOp::create(*this, getF32Type(), raw).getResult();
+}
+
+void KernelBuilder::store(Value value, Value memory, Value at) {
+  Type element = cast<MemRefType>(memory.getType()).getElementType();
+  storeScalar(element.isF32() ? value : arith::TruncFOp::create(*this, element, value).getResult(), memory, at);
+}
+
+Value KernelBuilder::load(Value memory, Value at, int64_t n) {
+  Type element = cast<MemRefType>(memory.getType()).getElementType();
+  auto type = vectorOf(n, element);
+  Value raw = n == 1 ? vector::LoadOp::create(*this, type, memory, ValueRange{at}).getResult()
+                     : vector::LoadOp::create(*this, type, memory, ValueRange{at}, false, llvm::MaybeAlign(16)).getResult();
+  return element.isF32() ? raw : arith::ExtFOp::create(*this, floats(n), raw).getResult();
+}
+
+void KernelBuilder::storeVector(Value vector, Value memory, Value at) {
+  Type element = cast<MemRefType>(memory.getType()).getElementType();
+  int64_t n = cast<VectorType>(vector.getType()).getNumElements();
+  if (!element.isF32())
+    vector = arith::TruncFOp::create(*this, vectorOf(n, element), vector);
+  if (n == 1)
+    vector::StoreOp::create(*this, vector, memory, ValueRange{at});
+  else
+    vector::StoreOp::create(*this, vector, memory, ValueRange{at}, false, llvm::MaybeAlign(16));
+}
+
+Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int64_t width) {
+  if (buffer.aligned && width % kPiece == 0)
+    return load(buffer.memory, add(start, k), kPiece);
+  // Odd shapes, element by element: what lies behind the row is not read.
+  SmallVector<Value> elements;
+  for (int64_t j = 0; j < kPiece; ++j) {
+    Value column = add(k, j), inside = less(column, index(width));
+    Value value = load(buffer.memory, add(start, min(column, index(width - 1))));
+    elements.push_back(select(inside, value, f32(0)));
+  }
+  return vector::FromElementsOp::create(*this, floats(kPiece), elements);
+}
+
+//===-- The block -------------------------------------------------------------------------------------------------===//
+
+Value KernelBuilder::shared(int64_t count, Type element) {
+  auto space = mlir::gpu::AddressSpaceAttr::get(getContext(), mlir::gpu::AddressSpace::Workgroup);
+  return function.addWorkgroupAttribution(MemRefType::get({count}, element, MemRefLayoutAttrInterface(), space), getLoc());
+}
+
+Value KernelBuilder::reduce(Reduction how, Value value, int64_t size, int64_t stride) {
+  if (size == 0 || size == device.subgroupSize)
+    return mlir::gpu::SubgroupReduceOp::create(*this, value, how, /*uniform=*/false);
+  if (size == 1)
+    return value;
+  return mlir::gpu::SubgroupReduceOp::create(*this, value, how, /*uniform=*/false, static_cast<uint32_t>(size),
+                                             static_cast<uint32_t>(stride));
+}
+
+Value KernelBuilder::blockSum(Value value) {
+  Value partial = subgroupSum(value);
+  if (subgroups == 1)
+    return partial;
+  Value sums = shared(subgroups, getF32Type());
+  when(equal(lane, index(0)), [&] { storeScalar(partial, sums, subgroup); });
+  barrier();
+  Value total = loadScalar(sums, index(0));
+  for (int64_t s = 1; s < subgroups; ++s)
+    total = addf(total, loadScalar(sums, index(s)));
+  return total;
+}
+
+//===-- Operands --------------------------------------------------------------------------------------------------===//
+
+Buffer KernelBuilder::buffer(Value planned) {
+  Buffer result{rows(planned)};
+  auto op = planned.getDefiningOp<BufferOp>();
+  int64_t bytes = result.element.getIntOrFloatBitWidth() / 8;
+  result.aligned = op.getOffset() % 16 == 0 && result.stride % kPiece == 0 && result.stride * bytes % 16 == 0;
+  result.vector = result.aligned && result.width % kPiece == 0 ? kPiece : 1;
+  return result;
+}
+
+Value KernelBuilder::constantTable(StringRef name, ArrayRef<float> values) {
+  auto kernels = function->getParentOfType<mlir::gpu::GPUModuleOp>();
+  auto type = MemRefType::get({static_cast<int64_t>(values.size())}, getF32Type(), MemRefLayoutAttrInterface(), memorySpace);
+  if (!SymbolTable::lookupSymbolIn(kernels, name)) {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(kernels.getBody());
+    memref::GlobalOp::create(*this, name, getStringAttr("private"), type,
+                             DenseElementsAttr::get(RankedTensorType::get(type.getShape(), getF32Type()), values),
+                             /*constant=*/true, IntegerAttr());
+  }
+  Value table = memref::GetGlobalOp::create(*this, type, name);
+  return memref::CastOp::create(*this, flat(getF32Type()), table);
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,114 @@
+// launch-schedule
+// Assumes: kernels stage of a GPU backend. Guarantees: no qwen.launch; every gpu.func is a kernel of (batch, layer, instance,
+// tiles) whose blocks take tiles block_id, block_id + grid_dim, ...; host functions that launch take a last argument, the team.
+//   qwen.launch @k tiles(%n) args(...)  =>  call @qwench_device_launch(%team, number of @k, %n, %layer, %instance)
+#include "compiler/target/gpu/passes.h"
+#include "dialects/Qwen.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+using namespace mlir;
+
+namespace qwench::gpu {
+
+namespace {
+
+/// Wraps a body, which runs one tile, in a loop over a block's tiles.
+void loopOverTiles(mlir::gpu::GPUFuncOp function) {
+  ImplicitLocOpBuilder b(function.getLoc(), function.getContext());
+  Block *block = &function.getBody().front();
+  Operation *terminator = block->getTerminator();
+  SmallVector<Operation *> body;
+  for (Operation &op : block->without_terminator())
+    body.push_back(&op);
+  b.setInsertionPoint(terminator);
+  BlockArgument tiles = function.getArgument(3); // so far the tile
+  Value first = mlir::gpu::BlockIdOp::create(b, mlir::gpu::Dimension::x);
+  Value step = mlir::gpu::GridDimOp::create(b, mlir::gpu::Dimension::x);
+  auto loop = scf::ForOp::create(b, first, tiles, step);
+  tiles.replaceAllUsesExcept(loop.getInductionVar(), loop);
+  Operation *end = loop.getBody()->getTerminator();
+  for (Operation *op : body)
+    op->moveBefore(end);
+  if (function.getNumWorkgroupAttributions()) { // the next tile writes what this one may still read
+    b.setInsertionPoint(end);
+    mlir::gpu::BarrierOp::create(b);
+  }
+  function->setAttr(mlir::gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+}
+
+struct LaunchSchedule : PassWrapper<LaunchSchedule, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LaunchSchedule)
+
+  StringRef getArgument() const final { return "launch-schedule"; }
+  StringRef getDescription() const final { return "every tile program is a launch of blocks that share its tiles"; }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<func::FuncDialect, arith::ArithDialect, scf::SCFDialect, LLVM::LLVMDialect, mlir::gpu::GPUDialect>();
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    llvm::StringMap<int64_t> numbers;
+    for (auto kernels : module.getOps<mlir::gpu::GPUModuleOp>())
+      for (auto [number, function] : llvm::enumerate(kernels.getOps<mlir::gpu::GPUFuncOp>())) {
+        loopOverTiles(function);
+        numbers.try_emplace(function.getName(), number);
+      }
+    declareLaunch(module);
+    auto functions = launching(module);
+    auto pointer = LLVM::LLVMPointerType::get(&getContext());
+    SymbolTable symbols(module);
+    for (func::FuncOp function : functions)
+      (void)function.insertArgument(function.getNumArguments(), pointer, {}, function.getLoc());
+    for (func::FuncOp function : functions) {
+      Value team = function.getArguments().back();
+      function.walk([&](Operation *op) {
+        if (auto launch = dyn_cast<qwen::LaunchOp>(op))
+          schedule(launch, team, numbers.lookup(launch.getKernel()));
+        else if (auto call = dyn_cast<func::CallOp>(op);
+                 call && functions.contains(symbols.lookup<func::FuncOp>(call.getCallee())))
+          call->insertOperands(call->getNumOperands(), team);
+      });
+    }
+  }
+
+  void declareLaunch(ModuleOp module) {
+    OpBuilder b(module.getBody(), module.getBody()->begin());
+    Type i64 = b.getI64Type();
+    auto type = b.getFunctionType({LLVM::LLVMPointerType::get(&getContext()), i64, i64, i64, i64}, {});
+    func::FuncOp::create(b, module.getLoc(), "qwench_device_launch", type).setPrivate();
+  }
+
+  /// The functions through which launches are reached: those that hold one, and their callers.
+  static llvm::SetVector<func::FuncOp> launching(ModuleOp module) {
+    SymbolTable symbols(module);
+    llvm::SetVector<func::FuncOp> found;
+    module.walk([&](qwen::LaunchOp op) { found.insert(op->getParentOfType<func::FuncOp>()); });
+    for (size_t i = 0; i < found.size(); ++i)
+      module.walk([&](func::CallOp call) {
+        if (symbols.lookup<func::FuncOp>(call.getCallee()) == found[i])
+          found.insert(call->getParentOfType<func::FuncOp>());
+      });
+    return found;
+  }
+
+  static void schedule(qwen::LaunchOp launch, Value team, int64_t number) {
+    ImplicitLocOpBuilder b(launch.getLoc(), launch);
+    auto integer = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getI64Type(), v); };
+    SmallVector<Value> operands{team, arith::ConstantOp::create(b, b.getI64IntegerAttr(number)), integer(launch.getTiles()),
+                                integer(launch.getArgs()[1]), integer(launch.getArgs()[2])};
+    func::CallOp::create(b, "qwench_device_launch", TypeRange{}, operands);
+    launch.erase();
+  }
+};
+
+} // namespace
+
+std::unique_ptr<Pass> createLaunchSchedulePass() { return std::make_unique<LaunchSchedule>(); }
+
+} // namespace qwench::gpu

@@ -1,0 +1,164 @@
+// Rotary embedding, per-head norms and the cache's write side. A tile is a row; a subgroup takes a head at a time.
+#include "compiler/target/gpu/kernels.h"
+
+using namespace mlir;
+using namespace qwench::qwen;
+
+namespace qwench::gpu {
+
+//===-- The table of cosines and sines ----------------------------------------------------------------------------===//
+
+namespace {
+
+/// The frequency of pair `i` at this context length.
+class Frequencies {
+public:
+  Frequencies(KernelBuilder &b, RotaryOp rotary, Value length) : b(b), rotary(rotary) {
+    base = b.constantTable((rotary.getSymName() + "_inv_freq").str(), rotary.getInvFreq());
+    if (rotary.getLongInvFreq())
+      extended = b.constantTable((rotary.getSymName() + "_long_inv_freq").str(), *rotary.getLongInvFreq());
+    if (rotary.getKind() == RotaryKind::Fixed)
+      return;
+    int64_t original = *rotary.getOriginalContext();
+    beyond = b.less(b.index(original), length);
+    if (rotary.getKind() != RotaryKind::Dynamic)
+      return;
+    // theta * (factor * L / original - (factor - 1)) ^ (D / (D - 2)); shorter contexts do not look at it.
+    double dim = 2.0 * rotary.getInvFreq().size(), factor = rotary.getFactor()->convertToDouble();
+    Value count = arith::UIToFPOp::create(b, b.getF64Type(), b.toI32(b.max(length, b.index(original))));
+    Value ratio = b.subf(b.divf(b.mulf(f64(factor), count), f64(original)), f64(factor - 1));
+    theta = b.mulf(f64(rotary.getTheta()->convertToDouble()), emitPower(b, ratio, f64(dim / (dim - 2))));
+  }
+
+  Value at(Value i) {
+    Value normal = b.loadScalar(base, i);
+    if (rotary.getKind() == RotaryKind::Fixed)
+      return normal;
+    Value other = extended ? b.loadScalar(extended, i) : scaled(i);
+    return b.select(beyond, other, normal);
+  }
+
+private:
+  Value f64(double value) { return arith::ConstantOp::create(b, b.getF64FloatAttr(value)); }
+
+  Value scaled(Value i) {
+    double dim = 2.0 * rotary.getInvFreq().size();
+    Value pair = arith::UIToFPOp::create(b, b.getF64Type(), b.toI32(i));
+    Value frequency = emitPower(b, theta, b.mulf(pair, f64(-2.0 / dim)));
+    return arith::TruncFOp::create(b, b.getF32Type(), frequency);
+  }
+
+  KernelBuilder &b;
+  RotaryOp rotary;
+  Value base, extended, beyond, theta;
+};
+
+} // namespace
+
+void emitRopeTable(KernelBuilder &b, Operation *op) {
+  auto rotary = SymbolTable::lookupNearestSymbolFrom<RotaryOp>(op, cast<RopeTableOp>(op).getRotaryAttr());
+  Buffer out = b.buffer(dest(op));
+  int64_t half = rotary.getInvFreq().size();
+  Frequencies frequencies(b, rotary, b.item(StepField::ContextLengths, b.tile));
+  Value position = arith::SIToFPOp::create(b, b.getF32Type(), b.toI32(b.item(StepField::Positions, b.tile)));
+  Value scaling = b.f32(rotary.getScaling().convertToFloat()), target = b.mul(b.tile, out.stride);
+  b.forThreads(half, [&](Value i) {
+    auto [sine, cosine] = emitSineCosine(b, b.mulf(position, frequencies.at(i)));
+    Value at = b.add(target, i);
+    b.store(b.mulf(cosine, scaling), out.memory, at);
+    b.store(b.mulf(sine, scaling), out.memory, b.add(at, half));
+  });
+}
+
+//===-- Rotation --------------------------------------------------------------------------------------------------===//
+
+namespace {
+
+/// One head by one subgroup: `dim` f32 at `source`, normalised if there is a weight, rotated, stored at `target`. Lane l
+/// takes the pairs l, l + subgroupSize, ...
+void rotateHead(KernelBuilder &b, const Buffer &in, Value source, const Buffer &table, int64_t dim, Value out, Value target,
+                const PackedWeight *norm = nullptr, float eps = 0) {
+  int64_t half = dim / 2;
+  Value tableRow = b.mul(b.tile, table.stride), scale;
+  auto raw = [&](Value i) { return b.load(in.memory, b.add(source, i)); };
+  if (norm) {
+    Value squares = b.loop(b.lane, b.index(half), b.device.subgroupSize, {b.f32(0)}, [&](Value i, ValueRange sum) {
+      Value first = raw(i), second = raw(b.add(i, half));
+      return KernelBuilder::Yield{b.fma(second, second, b.fma(first, first, sum[0]))};
+    })[0];
+    Value mean = b.divf(b.subgroupSum(squares), b.f32(static_cast<double>(dim)));
+    scale = b.divf(b.f32(1), math::SqrtOp::create(b, b.addf(mean, b.f32(eps))));
+  }
+  auto element = [&](Value i) { return norm ? b.mulf(b.mulf(raw(i), scale), b.load(norm->memory, i)) : raw(i); };
+  b.forLanes(half, [&](Value i) {
+    Value j = b.add(i, half), first = element(i), second = element(j);
+    Value cosine = b.load(table.memory, b.add(tableRow, i)), sine = b.load(table.memory, b.add(tableRow, j));
+    b.store(b.subf(b.mulf(first, cosine), b.mulf(second, sine)), out, b.add(target, i));
+    b.store(b.addf(b.mulf(second, cosine), b.mulf(first, sine)), out, b.add(target, j));
+  });
+}
+
+void copyHead(KernelBuilder &b, const Buffer &in, Value source, int64_t dim, Value out, Value target) {
+  b.forLanes(dim, [&](Value i) { b.store(b.load(in.memory, b.add(source, i)), out, b.add(target, i)); });
+}
+
+} // namespace
+
+CacheHead cacheHead(KernelBuilder &b, CacheType type, Value slot, Value head) {
+  CacheHead result;
+  result.dim = type.getDim();
+  result.memory = b.view(b.field(StepField::Cache, b.flat(b.getI8Type())), b.index(0), type.getElementType());
+  Value plane = b.mul(b.field(StepField::CacheCapacity, b.getIndexType()), type.getDim());
+  Value layer = b.add(b.mul(slot, type.getLayers()), b.layer);
+  Value which = b.add(b.mul(layer, type.getHeads()), head);
+  result.keys = b.mul(b.mul(which, 2), plane);
+  result.values = b.add(result.keys, plane);
+  return result;
+}
+
+void emitRope(KernelBuilder &b, Operation *op) {
+  auto rope = cast<RopeOp>(op);
+  Buffer in = b.buffer(rope.getInput()), table = b.buffer(rope.getTable()), out = b.buffer(dest(op));
+  int64_t dim = cast<MemRefType>(rope.getInput().getType()).getDimSize(2);
+  b.forSubgroups(in.width / dim, [&](Value head) {
+    Value at = b.mul(head, dim);
+    rotateHead(b, in, b.add(b.mul(b.tile, in.stride), at), table, dim, out.memory, b.add(b.mul(b.tile, out.stride), at));
+  });
+}
+
+void emitCacheWrite(KernelBuilder &b, Operation *op) {
+  auto write = cast<CacheWriteOp>(op);
+  CacheType cache = write.getCache().getType();
+  Buffer key = b.buffer(write.getKey()), value = b.buffer(write.getValue());
+  Value slot = b.item(StepField::Slots, b.tile), position = b.item(StepField::Positions, b.tile);
+  b.forSubgroups(cache.getHeads(), [&](Value head) {
+    CacheHead place = cacheHead(b, cache, slot, head);
+    Value at = b.mul(head, cache.getDim());
+    copyHead(b, key, b.add(b.mul(b.tile, key.stride), at), cache.getDim(), place.memory, place.key(b, position));
+    copyHead(b, value, b.add(b.mul(b.tile, value.stride), at), cache.getDim(), place.memory, place.value(b, position));
+  });
+}
+
+void emitQkNormRopeCache(KernelBuilder &b, Operation *op) {
+  auto fused = cast<QkNormRopeCacheOp>(op);
+  CacheType cache = fused.getCache().getType();
+  int64_t dim = cache.getDim(), groups = cache.getHeads();
+  Buffer qkv = b.buffer(fused.getQkv()), table = b.buffer(fused.getTable()), out = b.buffer(dest(op));
+  int64_t heads = out.width / dim;
+  PackedWeight qNorm = b.weight(fused.getQNorm()), kNorm = b.weight(fused.getKNorm());
+  float eps = fused.getEps().convertToFloat();
+  Value slot = b.item(StepField::Slots, b.tile), position = b.item(StepField::Positions, b.tile);
+  Value source = b.mul(b.tile, qkv.stride);
+  b.forSubgroups(heads, [&](Value head) {
+    Value at = b.mul(head, dim);
+    rotateHead(b, qkv, b.add(source, at), table, dim, out.memory, b.add(b.mul(b.tile, out.stride), at), &qNorm, eps);
+  });
+  b.forSubgroups(groups, [&](Value head) {
+    CacheHead place = cacheHead(b, cache, slot, head);
+    Value key = b.add(b.add(source, heads * dim), b.mul(head, dim));
+    rotateHead(b, qkv, key, table, dim, place.memory, place.key(b, position), &kNorm, eps);
+    copyHead(b, qkv, b.add(key, groups * dim), dim, place.memory, place.value(b, position));
+  });
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,128 @@
+// Routing: probabilities, the likeliest experts of a row, and the counting sort of (row, expert) pairs.
+#include "compiler/target/gpu/kernels.h"
+
+using namespace mlir;
+using namespace qwench::qwen;
+
+namespace qwench::gpu {
+
+namespace {
+
+/// Softmax over `logits` (workgroup memory, f32), then the k likeliest to row `tile` of both dests. One subgroup does it.
+struct ExpertChoice {
+  Value logits;
+  int64_t experts, k;
+  bool normalize;
+  Buffer weights, ids;
+
+  void emit(KernelBuilder &b) const;
+
+private:
+  /// Value and index of the largest probability, the lowest index among equals, in all lanes.
+  std::pair<Value, Value> likeliest(KernelBuilder &b) const;
+  Value over(KernelBuilder &b, Value init, llvm::function_ref<Value(Value, Value)> body) const;
+};
+
+Value ExpertChoice::over(KernelBuilder &b, Value init, llvm::function_ref<Value(Value, Value)> body) const {
+  return b.loop(b.lane, b.index(experts), b.device.subgroupSize, {init},
+                [&](Value i, ValueRange state) { return KernelBuilder::Yield{body(i, state[0])}; })[0];
+}
+
+std::pair<Value, Value> ExpertChoice::likeliest(KernelBuilder &b) const {
+  auto best = b.loop(b.lane, b.index(experts), b.device.subgroupSize, {b.f32(-1), b.i32(experts - 1)},
+                     [&](Value i, ValueRange state) {
+                       Value p = b.loadScalar(logits, i);
+                       Value better = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, p, state[0]);
+                       return KernelBuilder::Yield{b.select(better, p, state[0]), b.select(better, b.toI32(i), state[1])};
+                     });
+  Value top = b.reduce(KernelBuilder::Reduction::MAXNUMF, best[0]);
+  Value mine = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, best[0], top);
+  Value id = b.reduce(KernelBuilder::Reduction::MINSI, b.select(mine, best[1], b.i32(experts - 1)));
+  return {top, b.toIndex(id)};
+}
+
+void ExpertChoice::emit(KernelBuilder &b) const {
+  Value largest = b.reduce(KernelBuilder::Reduction::MAXNUMF, over(b, b.f32(kMasked), [&](Value i, Value m) {
+                             return b.maxf(m, b.loadScalar(logits, i));
+                           }));
+  Value total = b.subgroupSum(over(b, b.f32(0), [&](Value i, Value sum) {
+    Value e = b.exp(b.subf(b.loadScalar(logits, i), largest));
+    b.storeScalar(e, logits, i);
+    return b.addf(sum, e);
+  }));
+  Value weightsAt = b.mul(b.tile, weights.stride), idsAt = b.mul(b.tile, ids.stride);
+  Value writer = b.equal(b.lane, b.index(0));
+  Value chosen = b.loop(b.index(0), b.index(k), 1, {b.f32(0)}, [&](Value j, ValueRange sum) {
+    auto [top, id] = likeliest(b);
+    Value expert = id, probability = b.divf(top, total);
+    // Taken: only the lane that reads it marks it.
+    b.when(b.equal(b.rem(expert, b.device.subgroupSize), b.lane), [&] { b.storeScalar(b.f32(-1), logits, expert); });
+    b.when(writer, [&] {
+      b.store(probability, weights.memory, b.add(weightsAt, j));
+      b.storeScalar(b.toI32(expert), ids.memory, b.add(idsAt, j));
+    });
+    return KernelBuilder::Yield{b.addf(sum[0], probability)};
+  })[0];
+  if (normalize)
+    b.when(writer, [&] {
+      b.loop(k, 1, [&](Value j) {
+        Value place = b.add(weightsAt, j);
+        b.store(b.divf(b.load(weights.memory, place), chosen), weights.memory, place);
+      });
+    });
+}
+
+} // namespace
+
+void emitRouter(KernelBuilder &b, Operation *op) {
+  auto router = cast<RouterOp>(op);
+  Buffer in = b.buffer(router.getLogits());
+  Value logits = b.shared(in.width, b.getF32Type());
+  b.forThreads(in.width, [&](Value i) {
+    b.storeScalar(b.load(in.memory, b.add(b.mul(b.tile, in.stride), i)), logits, i);
+  });
+  b.barrier();
+  ExpertChoice choice{logits, in.width, static_cast<int64_t>(router.getTopK()), router.getNormalize(),
+                      b.buffer(dest(op, 0)), b.buffer(dest(op, 1))};
+  b.when(b.equal(b.subgroup, b.index(0)), [&] { choice.emit(b); });
+}
+
+void emitFusedRouter(KernelBuilder &b, Operation *op) {
+  auto router = cast<FusedRouterOp>(op);
+  ProductTile product{{b.buffer(router.getInput()), b.weight(router.getWeight())}, 0, false};
+  product.outputs = product.product.weight.outputs();
+  Value logits = b.shared(product.outputs, b.getF32Type());
+  product.inputRow = [](Value row) { return row; };
+  product.store = [&](Value value, Value, Value column) { b.storeScalar(value, logits, column); };
+  product.emit(b, b.index(0), b.tile, b.add(b.tile, 1), b.index(0), product.outputs);
+  b.barrier();
+  ExpertChoice choice{logits, product.outputs, static_cast<int64_t>(router.getTopK()), router.getNormalize(),
+                      b.buffer(dest(op, 0)), b.buffer(dest(op, 1))};
+  b.when(b.equal(b.subgroup, b.index(0)), [&] { choice.emit(b); });
+}
+
+Value oneTile(StepBuilder &host, Operation *) { return host.index(1); }
+
+void emitDispatch(KernelBuilder &b, Operation *op) {
+  auto dispatch = cast<DispatchOp>(op);
+  Buffer ids = b.buffer(dispatch.getExperts()), offsets = b.buffer(dest(op, 0)), pairs = b.buffer(dest(op, 1));
+  int64_t experts = cast<MemRefType>(dest(op, 0).getType()).getDimSize(0) - 1, k = ids.width;
+  Value count = b.mul(b.rowsOf(dispatch.getExperts()), k);
+  auto chosen = [&](Value pair) {
+    return b.toIndex(b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, k), ids.stride), b.rem(pair, k))));
+  };
+  // A thread per expert reads all pairs: those of lower experts stand before its own, which it lists in their order.
+  b.forThreads(experts + 1, [&](Value expert) {
+    Value begin = b.loop(b.index(0), count, 1, {b.index(0)}, [&](Value pair, ValueRange before) {
+      return KernelBuilder::Yield{b.select(b.less(chosen(pair), expert), b.add(before[0], 1), before[0])};
+    })[0];
+    b.storeScalar(b.toI32(begin), offsets.memory, expert);
+    b.loop(b.index(0), count, 1, {begin}, [&](Value pair, ValueRange next) {
+      Value mine = b.equal(chosen(pair), expert);
+      b.when(mine, [&] { b.storeScalar(b.toI32(pair), pairs.memory, next[0]); });
+      return KernelBuilder::Yield{b.select(mine, b.add(next[0], 1), next[0])};
+    });
+  });
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,69 @@
+// gpu-to-kernels
+// Assumes: planned stage. Guarantees: for each device a gpu.module with a gpu.func (batch, layer, instance, tile) for every
+// tile program, without qwen ops but step_field; entry points and layer functions hold only launches, calls and the loop
+// over layers.
+//   qwen.rms_norm(%a, %w) outs(%b)  =>  qwen.launch @prefill_3_rms_norm tiles(%rows) args(%batch, %layer, %instance)
+//                                       gpu.func @prefill_3_rms_norm(%batch, %layer, %instance, %tile) { ... }
+#include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/passes.h"
+#include "compiler/target/planned_functions.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+
+namespace qwench::gpu {
+
+namespace {
+
+struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ToKernels)
+
+  explicit ToKernels(std::vector<Device> devices) : devices(std::move(devices)) {}
+  StringRef getArgument() const final { return "gpu-to-kernels"; }
+  StringRef getDescription() const final { return "tile programs become functions of blocks of GPU threads"; }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                    vector::VectorDialect, mlir::gpu::GPUDialect>();
+  }
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<mlir::gpu::GPUModuleOp> modules;
+    OpBuilder builder(module.getBody(), module.getBody()->begin());
+    for (const Device &device : devices)
+      modules.push_back(mlir::gpu::GPUModuleOp::create(builder, module.getLoc(), device.moduleName));
+    auto emit = [&](StepBuilder &host, Operation *op, StringRef name) -> LogicalResult {
+      const TileProgram *program = findTileProgram(op);
+      if (!program)
+        return op->emitOpError("expected an op that this target has a tile program for");
+      emitPhase(host, op, program->phase, name, modules);
+      return success();
+    };
+    if (failed(convertPlannedFunctions(module, emit)))
+      signalPassFailure();
+  }
+
+  void emitPhase(StepBuilder &host, Operation *op, const Phase &phase, StringRef name,
+                 ArrayRef<mlir::gpu::GPUModuleOp> modules) {
+    std::string kernel = name.str() + phase.suffix.str();
+    llvm::replace(kernel, '.', '_'); // PTX has no dots in names
+    for (auto [device, kernels] : llvm::zip(devices, modules)) {
+      KernelBuilder b(op->getLoc(), kernels, device, kernel, phase.subgroups);
+      phase.body(b, op);
+      b.setInsertionPointToEnd(&b.function.getBody().front());
+      mlir::gpu::ReturnOp::create(b);
+    }
+    qwen::LaunchOp::create(host, kernel, phase.tiles(host, op), ValueRange{host.batch, host.layer, host.instance});
+  }
+
+  std::vector<Device> devices;
+};
+
+} // namespace
+
+std::unique_ptr<Pass> createToKernelsPass(std::vector<Device> devices) {
+  return std::make_unique<ToKernels>(std::move(devices));
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,286 @@
+#include "tests/gpu-on-cpu/block.h"
+
+#include "tests/gpu-on-cpu/fiber.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+namespace qwench::gpu_on_cpu {
+
+namespace {
+
+enum class State { Ready, AtBarrier, AtReduction, Done };
+
+/// What happened to a byte of workgroup memory since the last barrier, and before.
+struct SharedByte {
+  int32_t writer = -1, reader = -1; ///< thread; of readers -2 when there are several
+  uint32_t written = 0, read = 0;   ///< phase (barriers so far)
+};
+
+/// Who wrote two bytes of the step's memory in which launch.
+struct GlobalUnit {
+  uint32_t launch = 0;
+  int32_t block = -1;
+};
+
+} // namespace
+
+struct Executor::Block {
+  struct Thread {
+    Fiber fiber;
+    State state = State::Ready;
+    int32_t site = 0, how = 0, size = 0, stride = 0;
+    uint32_t value = 0;
+    bool isFloat = false;
+    Block *block = nullptr;
+    int64_t index = 0;
+  };
+  struct Memory {
+    Range range;
+    std::vector<GlobalUnit> units;
+  };
+
+  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<uint8_t> shared;
+  std::vector<SharedByte> sharedBytes;
+  std::vector<Memory> memory;
+  std::string error;
+  uint32_t phase = 0, launches = 0;
+  Thread *current = nullptr;
+
+  // The launch.
+  Kernel kernel = nullptr;
+  const LaunchShape *shape = nullptr;
+  const void *step = nullptr;
+  int64_t layer = 0, instance = 0, tiles = 0, index = 0, blocks = 0;
+
+  void fail(const std::string &what) {
+    if (error.empty())
+      error = shape->name + " block " + std::to_string(index) +
+              (current ? " thread " + std::to_string(current->index) : "") + ": " + what;
+  }
+  static std::string at(const Thread &thread) { return " at site " + std::to_string(thread.site); }
+
+  void run();
+  bool advance();
+  bool releaseBarrier();
+  bool reduceSubgroup(int64_t first);
+  void wait(State state) {
+    current->state = state;
+    current->fiber.yield();
+  }
+  void access(const uint8_t *address, uint64_t bytes, bool write);
+  void accessShared(uint64_t offset, uint64_t bytes, bool write);
+};
+
+//===-- Scheduling ------------------------------------------------------------------------------------------------===//
+
+static void threadMain(void *argument) {
+  auto *thread = static_cast<Executor::Block::Thread *>(argument);
+  Executor::Block &block = *thread->block;
+  block.kernel(block.step, block.layer, block.instance, block.tiles, &block, block.shared.data(), thread->index,
+               block.index, block.blocks);
+  for (;;)
+    block.wait(State::Done);
+}
+
+void Executor::Block::run() {
+  while (static_cast<int64_t>(threads.size()) < shape->threads)
+    threads.push_back(std::make_unique<Thread>());
+  shared.assign(shape->sharedBytes, 0xff); // NaN, should it be read
+  sharedBytes.assign(shape->sharedBytes, {});
+  phase = 0;
+  for (int64_t i = 0; i < shape->threads; ++i) {
+    Thread &thread = *threads[i];
+    thread.state = State::Ready;
+    thread.block = this;
+    thread.index = i;
+    thread.fiber.start(threadMain, &thread);
+  }
+  while (error.empty() && advance()) {
+  }
+}
+
+/// Runs whoever can run; false when all are done, or none can go on, which is an error.
+bool Executor::Block::advance() {
+  bool moved = false;
+  for (int64_t first = 0; first < shape->threads; first += shape->subgroupSize) {
+    do {
+      for (int64_t i = first; i < std::min(first + shape->subgroupSize, shape->threads); ++i)
+        if (threads[i]->state == State::Ready) {
+          current = threads[i].get();
+          current->fiber.resume();
+          moved = true;
+        }
+      current = nullptr;
+    } while (error.empty() && reduceSubgroup(first));
+  }
+  if (!error.empty() || releaseBarrier() || moved)
+    return error.empty();
+  for (int64_t i = 0; i < shape->threads; ++i)
+    if (threads[i]->state != State::Done) {
+      current = threads[i].get();
+      fail((current->state == State::AtBarrier ? "waits in vain at a barrier" : "waits in vain in a reduction") + at(*current));
+      return false;
+    }
+  return false;
+}
+
+bool Executor::Block::releaseBarrier() {
+  for (int64_t i = 0; i < shape->threads; ++i)
+    if (threads[i]->state != State::AtBarrier || threads[i]->site != threads[0]->site)
+      return false;
+  for (int64_t i = 0; i < shape->threads; ++i)
+    threads[i]->state = State::Ready;
+  phase++;
+  return true;
+}
+
+static uint32_t combine(int32_t how, bool isFloat, uint32_t a, uint32_t b) {
+  if (isFloat) {
+    float x = std::bit_cast<float>(a), y = std::bit_cast<float>(b);
+    return std::bit_cast<uint32_t>(how == kAdd ? x + y : how == kMax ? std::fmax(x, y) : std::fmin(x, y));
+  }
+  auto x = static_cast<int32_t>(a), y = static_cast<int32_t>(b);
+  return how == kAdd ? a + b : static_cast<uint32_t>(how == kMax ? std::max(x, y) : std::min(x, y));
+}
+
+bool Executor::Block::reduceSubgroup(int64_t first) {
+  const Thread &leader = *threads[first];
+  for (int64_t lane = 0; lane < shape->subgroupSize; ++lane)
+    if (threads[first + lane]->state != State::AtReduction || threads[first + lane]->site != leader.site)
+      return false;
+  int64_t size = leader.size ? leader.size : shape->subgroupSize, stride = leader.stride;
+  std::vector<bool> done(shape->subgroupSize);
+  for (int64_t lane = 0; lane < shape->subgroupSize; ++lane) {
+    if (done[lane])
+      continue;
+    // As machines do it, by halves: the order of a sum is that of a butterfly.
+    std::vector<uint32_t> values;
+    for (int64_t i = 0; i < size; ++i)
+      values.push_back(threads[first + lane + i * stride]->value);
+    for (size_t n = values.size(); n > 1; n /= 2)
+      for (size_t i = 0; i < n / 2; ++i)
+        values[i] = combine(leader.how, leader.isFloat, values[i], values[i + n / 2]);
+    for (int64_t i = 0; i < size; ++i) {
+      threads[first + lane + i * stride]->value = values[0];
+      done[lane + i * stride] = true;
+    }
+  }
+  for (int64_t lane = 0; lane < shape->subgroupSize; ++lane)
+    threads[first + lane]->state = State::Ready;
+  return true;
+}
+
+//===-- Memory ----------------------------------------------------------------------------------------------------===//
+
+void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) {
+  auto me = static_cast<int32_t>(current->index);
+  for (uint64_t i = offset; i < offset + bytes; ++i) {
+    SharedByte &byte = sharedBytes[i];
+    std::string place = " of workgroup memory at byte " + std::to_string(i);
+    if (byte.writer >= 0 && byte.writer != me && byte.written == phase)
+      return fail((write ? "a write" : "a read") + place + ", which thread " + std::to_string(byte.writer) +
+                  " wrote since the last barrier");
+    if (write) {
+      if (byte.reader != -1 && byte.reader != me && byte.read == phase)
+        return fail("a write" + place + ", which another thread read since the last barrier");
+      byte.writer = me, byte.written = phase;
+    } else {
+      if (byte.writer < 0)
+        return fail("a read" + place + ", which nothing wrote");
+      byte.reader = byte.reader == -1 || byte.read != phase || byte.reader == me ? me : -2;
+      byte.read = phase;
+    }
+  }
+}
+
+void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write) {
+  if (!error.empty())
+    return;
+  if (address >= shared.data() && address + bytes <= shared.data() + shared.size())
+    return accessShared(address - shared.data(), bytes, write);
+  for (Memory &m : memory) {
+    if (address < m.range.begin || address + bytes > m.range.begin + m.range.bytes)
+      continue;
+    if (write && !m.range.writable)
+      return fail("a write to memory that is only read");
+    if (!m.range.writable)
+      return;
+    for (uint64_t unit = (address - m.range.begin) / 2; unit <= (address - m.range.begin + bytes - 1) / 2; ++unit) {
+      GlobalUnit &u = m.units[unit];
+      if (u.launch == launches && u.block != index)
+        return fail((write ? "a write of" : "a read of") + std::string(" what block ") + std::to_string(u.block) +
+                    " wrote in the same launch");
+      if (write)
+        u = {launches, static_cast<int32_t>(index)};
+    }
+    return;
+  }
+  fail((write ? "a write of " : "a read of ") + std::to_string(bytes) + " bytes outside of the step's memory");
+}
+
+//===-- What kernels call -----------------------------------------------------------------------------------------===//
+
+static void barrier(void *pointer, int32_t site) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  block.current->site = site;
+  block.wait(State::AtBarrier);
+}
+
+static uint32_t reduce(void *pointer, int32_t site, int32_t how, bool isFloat, uint32_t value, int32_t size, int32_t stride) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  auto &thread = *block.current;
+  thread.site = site, thread.how = how, thread.isFloat = isFloat, thread.value = value;
+  thread.size = size, thread.stride = stride;
+  block.wait(State::AtReduction);
+  return thread.value;
+}
+
+static float reduceFloat(void *pointer, int32_t site, int32_t how, float value, int32_t size, int32_t stride) {
+  return std::bit_cast<float>(reduce(pointer, site, how, true, std::bit_cast<uint32_t>(value), size, stride));
+}
+
+static int32_t reduceInteger(void *pointer, int32_t site, int32_t how, int32_t value, int32_t size, int32_t stride) {
+  return static_cast<int32_t>(reduce(pointer, site, how, false, static_cast<uint32_t>(value), size, stride));
+}
+
+static void accessMemory(void *pointer, int64_t address, int64_t bytes, int32_t write) {
+  static_cast<Executor::Block *>(pointer)->access(reinterpret_cast<const uint8_t *>(address), bytes, write);
+}
+
+std::vector<Function> functions() {
+  return {{"gpu_barrier", reinterpret_cast<void *>(barrier)},
+          {"gpu_reduce_f32", reinterpret_cast<void *>(reduceFloat)},
+          {"gpu_reduce_i32", reinterpret_cast<void *>(reduceInteger)},
+          {"gpu_access", reinterpret_cast<void *>(accessMemory)}};
+}
+
+//===-- Launches --------------------------------------------------------------------------------------------------===//
+
+Executor::Executor() : block(std::make_unique<Block>()) {}
+Executor::~Executor() = default;
+
+const std::string &Executor::error() const { return block->error; }
+
+void Executor::setMemory(std::vector<Range> ranges) {
+  block->memory.clear();
+  for (const Range &range : ranges)
+    block->memory.push_back({range, std::vector<GlobalUnit>(range.writable ? range.bytes / 2 + 1 : 0)});
+}
+
+void Executor::launch(Kernel kernel, const LaunchShape &shape, const void *step, int64_t layer, int64_t instance,
+                      int64_t tiles, int64_t blocks) {
+  Block &b = *block;
+  b.kernel = kernel, b.shape = &shape, b.step = step;
+  b.layer = layer, b.instance = instance, b.tiles = tiles, b.blocks = blocks;
+  b.launches++;
+  for (int64_t i = 0; i < blocks && b.error.empty(); ++i) {
+    b.index = b.launches % 2 ? i : blocks - 1 - i;
+    b.run();
+  }
+}
+
+} // namespace qwench::gpu_on_cpu

@@ -1,0 +1,63 @@
+// Runs kernels of the gpu dialect on the CPU: a fiber for each thread of a block; barriers and subgroup reductions are
+// meeting points. Finds what a GPU would not tell: threads that wait for others in vain, accesses outside of the step's
+// memory, reads of workgroup memory that nothing wrote, and accesses of one place by two threads without a barrier
+// between, or by two blocks of one launch.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace qwench::gpu_on_cpu {
+
+/// A kernel as lowered by lower.h: every thread calls it.
+using Kernel = void (*)(const void *step, int64_t layer, int64_t instance, int64_t tiles, void *block, uint8_t *shared,
+                        int64_t thread, int64_t blockIndex, int64_t blocks);
+
+/// Memory that kernels may access.
+struct Range {
+  const uint8_t *begin;
+  uint64_t bytes;
+  bool writable;
+};
+
+struct LaunchShape {
+  std::string name;
+  int64_t threads = 0, subgroupSize = 32, sharedBytes = 0;
+};
+
+class Executor {
+public:
+  Executor();
+  ~Executor();
+
+  /// Replaces the memory that kernels may access.
+  void setMemory(std::vector<Range> ranges);
+
+  /// Runs all blocks, in descending order on every second launch: tiles may not depend on their order. After an error,
+  /// nothing runs any more.
+  void launch(Kernel kernel, const LaunchShape &shape, const void *step, int64_t layer, int64_t instance, int64_t tiles,
+              int64_t blocks);
+
+  /// The first error, with kernel and place; empty if there was none.
+  const std::string &error() const;
+
+  struct Block;
+
+private:
+  std::unique_ptr<Block> block;
+};
+
+/// The functions that lowered kernels call, by name.
+struct Function {
+  const char *name;
+  void *address;
+};
+std::vector<Function> functions();
+
+/// What a reduction combines with.
+enum Reduction : int32_t { kAdd, kMax, kMin };
+
+} // namespace qwench::gpu_on_cpu

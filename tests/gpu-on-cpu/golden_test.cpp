@@ -1,0 +1,177 @@
+// The kernels of the GPU backends, run on the CPU thread by thread, compute what transformers computes: whole golden
+// models, for subgroups of 32 and of 64 lanes, through prefill and through decode.
+#include "passes/Pipelines.h"
+#include "tests/gpu-on-cpu/program.h"
+#include "tests/reference/model.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Pass/PassManager.h"
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
+namespace qwench {
+namespace {
+
+struct Case {
+  std::string model;
+  ElementType type;
+  int64_t subgroupSize;
+};
+
+void PrintTo(const Case &c, std::ostream *out) { *out << c.model; }
+
+/// One of each switch that a kernel could trip over.
+std::vector<Case> cases() {
+  std::vector<Case> list;
+  for (const char *name : {"dense-base", "dense-bias", "dense-hd96", "dense-one-layer", "dense-sliding-upper", "dense-wide-gqa",
+                           "moe-every-expert", "moe-hd128-one-layer", "moe-many-experts", "moe-mlp-only", "moe-odd-sizes",
+                           "moe-top1", "rope-dynamic", "rope-longrope", "rope-yarn"})
+    list.push_back({name, ElementType::F32, list.size() % 2 ? 64 : 32});
+  for (const char *name : {"dense-wide-gqa", "moe-base"})
+    for (int64_t size : {32, 64})
+      list.push_back({name, ElementType::BF16, size});
+  return list;
+}
+
+/// A checkpoint as packing asks for it.
+class Source : public pack::TensorSource {
+public:
+  explicit Source(hf::Checkpoint checkpoint) : checkpoint(std::move(checkpoint)) {}
+  Result<hf::TensorView> find(std::string_view name) const override { return checkpoint.find(std::string(name)); }
+
+private:
+  hf::Checkpoint checkpoint;
+};
+
+/// Largest difference of two rows, in units of the expected row's range; infinite if anything is not finite.
+double difference(const float *found, const float *expected, size_t n) {
+  auto [low, high] = std::minmax_element(expected, expected + n);
+  double worst = 0;
+  for (size_t i = 0; i < n; ++i) {
+    double d = std::abs(static_cast<double>(found[i]) - expected[i]);
+    worst = std::isfinite(d) ? std::max(worst, d) : INFINITY;
+  }
+  return worst / (static_cast<double>(*high) - *low);
+}
+
+double divergence(const float *p, const float *q, size_t n) {
+  auto logSum = [n](const float *row) {
+    double most = *std::max_element(row, row + n), sum = 0;
+    for (size_t i = 0; i < n; ++i)
+      sum += std::exp(row[i] - most);
+    return most + std::log(sum);
+  };
+  double sumP = logSum(p), sumQ = logSum(q), result = 0;
+  for (size_t i = 0; i < n; ++i)
+    result += std::exp(p[i] - sumP) * ((p[i] - sumP) - (q[i] - sumQ));
+  return std::isfinite(result) ? result : INFINITY;
+}
+
+class golden : public testing::TestWithParam<Case> {
+protected:
+  void SetUp() override {
+    mlir::DialectRegistry registry;
+    mlir::registerAllDialects(registry);
+    mlir::registerAllExtensions(registry);
+    context.appendDialectRegistry(registry);
+    auto imported = importGolden(context, GetParam().model, GetParam().type, GetParam().type);
+    ASSERT_TRUE(imported) << imported.error().message;
+    module = imported.take();
+    mlir::PassManager passes(&context);
+    ASSERT_TRUE(buildFusePipeline(passes, {}));
+    ASSERT_TRUE(mlir::succeeded(passes.run(*module)));
+    Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(GetParam().model));
+    ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+    Source source(*checkpoint);
+    gpu::Device device;
+    device.subgroupSize = GetParam().subgroupSize;
+    auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384);
+    ASSERT_TRUE(made) << made.error().message;
+    program = made.take();
+    auto read = goldenPrompts(GetParam().model);
+    ASSERT_TRUE(read) << read.error().message;
+    prompts = read.take();
+  }
+
+  /// Rope types differ behind a boundary of about 128; other long prompts only take long.
+  size_t longest() const {
+    return GetParam().model == "dense-one-layer" ? 400 : GetParam().model.starts_with("rope") ? 140 : 64;
+  }
+
+  bool isF32() const { return GetParam().type == ElementType::F32; }
+
+  /// Logits [positions, V] of a prompt whose last `decoded` rows go through decode one by one.
+  std::vector<float> logitsOf(const Prompt &prompt, int32_t slot, size_t decoded) {
+    size_t n = prompt.tokens.size();
+    std::vector<float> all;
+    auto step = [&](size_t first, size_t count, bool decode) {
+      evaluator::BatchRows rows = rowsOf(prompt.tokens, first, count, slot, n);
+      for (int32_t position : prompt.positions)
+        if (position >= static_cast<int32_t>(first) && position < static_cast<int32_t>(first + count))
+          rows.outputRows.push_back(position - static_cast<int32_t>(first));
+      auto logits = program->forward(rows, decode);
+      ASSERT_TRUE(logits) << prompt.name << ": " << logits.error().message;
+      all.insert(all.end(), logits->begin(), logits->end());
+    };
+    if (n > decoded)
+      step(0, n - decoded, false);
+    for (size_t at = n - std::min(n, decoded); at < n; ++at)
+      step(at, 1, true);
+    return all;
+  }
+
+  void compare(const Prompt &prompt, const std::vector<float> &found) {
+    ASSERT_EQ(found.size(), prompt.logits.size()) << prompt.name;
+    size_t vocabulary = found.size() / prompt.positions.size();
+    for (size_t row = 0; row < prompt.positions.size(); ++row) {
+      const float *ours = found.data() + row * vocabulary, *theirs = prompt.logits.data() + row * vocabulary;
+      if (isF32())
+        EXPECT_LE(difference(ours, theirs, vocabulary), 1e-4) << prompt.name << " position " << prompt.positions[row];
+      divergences.push_back(divergence(theirs, ours, vocabulary));
+    }
+  }
+
+  /// Mean KL of transformers' own bf16 run.
+  double bf16Divergence() const {
+    std::ifstream stream(QWENCH_SOURCE_DIR "/tests/golden/manifest.json");
+    return nlohmann::json::parse(stream)["models"][GetParam().model]["bf16_kl_mean"];
+  }
+
+  mlir::MLIRContext context;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::unique_ptr<gpu_on_cpu::Program> program;
+  std::vector<Prompt> prompts;
+  std::vector<double> divergences;
+};
+
+TEST_P(golden, logits_are_those_of_transformers) {
+  int32_t slot = 0;
+  for (const Prompt &prompt : prompts) {
+    if (prompt.tokens.size() > longest())
+      continue;
+    compare(prompt, logitsOf(prompt, slot, 0));
+    slot = 1 - slot;
+    compare(prompt, logitsOf(prompt, slot, 3));
+    if (HasFatalFailure())
+      return;
+  }
+  double sum = 0;
+  for (double d : divergences)
+    sum += d;
+  RecordProperty("mean_kl", std::to_string(sum / divergences.size()));
+  EXPECT_LE(sum / divergences.size(), isF32() ? 1e-6 : 1.5 * bf16Divergence());
+}
+
+INSTANTIATE_TEST_SUITE_P(model, golden, testing::ValuesIn(cases()), [](const auto &info) {
+  std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
+                     std::to_string(info.param.subgroupSize);
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+} // namespace
+} // namespace qwench

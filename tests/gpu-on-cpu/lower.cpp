@@ -1,0 +1,205 @@
+#include "tests/gpu-on-cpu/lower.h"
+
+#include "compiler/target/step_fields.h"
+#include "dialects/Qwen.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/AttrTypeSubElements.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace qwench::gpu_on_cpu {
+
+namespace {
+
+/// One gpu.func to a func.func.
+class KernelLowering {
+public:
+  KernelLowering(ModuleOp module, mlir::gpu::GPUFuncOp kernel) : module(module), kernel(kernel), b(kernel.getLoc(), module.getContext()) {}
+
+  func::FuncOp run() {
+    b.setInsertionPointToEnd(module.getBody());
+    pointer = LLVM::LLVMPointerType::get(module.getContext());
+    SmallVector<Type> types(kernel.getArgumentTypes());
+    size_t own = types.size(), workgroup = kernel.getNumWorkgroupAttributions();
+    types.append({pointer, pointer, b.getIndexType(), b.getIndexType(), b.getIndexType()});
+    auto function = func::FuncOp::create(b, kernel.getName(), b.getFunctionType(types, {}));
+    function.getBody().takeBody(kernel.getBody());
+    Block &entry = function.getBody().front();
+    SmallVector<BlockArgument> buffers(entry.getArguments().drop_front(own));
+    for (Type type : ArrayRef(types).drop_front(own))
+      entry.addArgument(type, kernel.getLoc());
+    auto added = entry.getArguments().drop_front(own + workgroup);
+    block = added[0], shared = added[1], thread = added[2], index = added[3], blocks = added[4];
+    b.setInsertionPointToStart(&entry);
+    for (BlockArgument buffer : buffers)
+      placeBuffer(buffer);
+    entry.eraseArguments(own, workgroup);
+    function.walk([&](Operation *op) { replace(op); });
+    return function;
+  }
+
+  int64_t sharedBytes = 0;
+
+private:
+  void placeBuffer(BlockArgument buffer) {
+    auto type = cast<MemRefType>(buffer.getType());
+    sharedBytes = llvm::alignTo(sharedBytes, 16);
+    Value place = LLVM::GEPOp::create(b, pointer, b.getI8Type(), shared,
+                                      ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(sharedBytes)});
+    buffer.replaceAllUsesWith(flatMemref(b, place, type));
+    sharedBytes += type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  }
+
+  void replace(Operation *op) {
+    b.setInsertionPoint(op);
+    b.setLoc(op->getLoc());
+    if (isa<mlir::gpu::ThreadIdOp>(op))
+      return substitute(op, thread);
+    if (isa<mlir::gpu::BlockIdOp>(op))
+      return substitute(op, index);
+    if (isa<mlir::gpu::GridDimOp>(op))
+      return substitute(op, blocks);
+    if (isa<mlir::gpu::ReturnOp>(op)) {
+      func::ReturnOp::create(b);
+      op->erase();
+    } else if (isa<mlir::gpu::BarrierOp>(op)) {
+      call("gpu_barrier", {block, i32(++sites)}, {});
+      op->erase();
+    } else if (auto reduce = dyn_cast<mlir::gpu::SubgroupReduceOp>(op)) {
+      substitute(op, emitReduce(reduce));
+    } else {
+      report(op);
+    }
+  }
+
+  void substitute(Operation *op, Value value) {
+    op->getResult(0).replaceAllUsesWith(value);
+    op->erase();
+  }
+
+  Value emitReduce(mlir::gpu::SubgroupReduceOp reduce) {
+    using Op = mlir::gpu::AllReduceOperation;
+    int32_t how = -1;
+    if (reduce.getOp() == Op::ADD)
+      how = kAdd;
+    else if (reduce.getOp() == Op::MAXNUMF || reduce.getOp() == Op::MAXSI)
+      how = kMax;
+    else if (reduce.getOp() == Op::MINNUMF || reduce.getOp() == Op::MINSI)
+      how = kMin;
+    Type type = reduce.getType();
+    if (how < 0 || !(type.isF32() || type.isInteger(32))) {
+      reduce.emitError("expected a reduction that the CPU's run of kernels knows");
+      return reduce.getValue();
+    }
+    int64_t size = reduce.getClusterSize().value_or(0);
+    return call(type.isF32() ? "gpu_reduce_f32" : "gpu_reduce_i32",
+                {block, i32(++sites), i32(how), reduce.getValue(), i32(size), i32(reduce.getClusterStride())}, type);
+  }
+
+  /// Before an access to memory, a call that says which.
+  void report(Operation *op) {
+    auto access = [&](Value memory, ValueRange at, Type type, bool write) {
+      auto viewed = memory.getDefiningOp<memref::CastOp>();
+      if ((viewed ? viewed.getSource() : memory).getDefiningOp<memref::GetGlobalOp>())
+        return; // a constant
+      int64_t elements = isa<VectorType>(type) ? cast<VectorType>(type).getNumElements() : 1;
+      int64_t bytes = getElementTypeOrSelf(type).getIntOrFloatBitWidth() / 8;
+      Value base = memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
+      Value offset = arith::MulIOp::create(b, at[0], arith::ConstantIndexOp::create(b, bytes));
+      Value address = arith::IndexCastOp::create(b, b.getI64Type(), arith::AddIOp::create(b, base, offset));
+      call("gpu_access", {block, address, arith::ConstantOp::create(b, b.getI64IntegerAttr(bytes * elements)), i32(write)}, {});
+    };
+    if (auto load = dyn_cast<memref::LoadOp>(op))
+      access(load.getMemRef(), load.getIndices(), load.getType(), false);
+    else if (auto store = dyn_cast<memref::StoreOp>(op))
+      access(store.getMemRef(), store.getIndices(), store.getValue().getType(), true);
+    else if (auto load = dyn_cast<vector::LoadOp>(op))
+      access(load.getBase(), load.getIndices(), load.getType(), false);
+    else if (auto store = dyn_cast<vector::StoreOp>(op))
+      access(store.getBase(), store.getIndices(), store.getValueToStore().getType(), true);
+  }
+
+  Value i32(int64_t value) { return arith::ConstantOp::create(b, b.getI32IntegerAttr(value)); }
+
+  Value call(StringRef name, ValueRange operands, Type result) {
+    SmallVector<Type> results;
+    if (result)
+      results.push_back(result);
+    if (!module.lookupSymbol(name)) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(module.getBody());
+      func::FuncOp::create(b, name, b.getFunctionType(operands.getTypes(), results)).setPrivate();
+    }
+    auto made = func::CallOp::create(b, name, results, operands);
+    return result ? made.getResult(0) : Value();
+  }
+
+  ModuleOp module;
+  mlir::gpu::GPUFuncOp kernel;
+  ImplicitLocOpBuilder b;
+  Type pointer;
+  Value block, shared, thread, index, blocks;
+  int32_t sites = 0;
+};
+
+void addLoweringPasses(PassManager &passes) {
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  passes.addPass(arith::createArithExpandOpsPass(expand));
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createConvertVectorToLLVMPass());
+  passes.addPass(memref::createExpandStridedMetadataPass());
+  passes.addPass(createLowerAffinePass());
+  passes.addPass(createConvertToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+}
+
+} // namespace
+
+Result<std::vector<LaunchShape>> lower(ModuleOp module, int64_t subgroupSize) {
+  std::string message;
+  ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+    message = diagnostic.str();
+    return success();
+  });
+  AttrTypeReplacer spaces; // one memory
+  spaces.addReplacement([](MemRefType type) -> Type {
+    return MemRefType::get(type.getShape(), type.getElementType(), type.getLayout());
+  });
+  spaces.recursivelyReplaceElementsIn(module, /*replaceAttrs=*/true, /*replaceLocs=*/false, /*replaceTypes=*/true);
+  std::vector<LaunchShape> shapes;
+  for (auto kernels : llvm::make_early_inc_range(module.getOps<mlir::gpu::GPUModuleOp>())) {
+    for (auto global : llvm::make_early_inc_range(kernels.getOps<memref::GlobalOp>()))
+      global->moveBefore(module.getBody(), module.getBody()->begin());
+    for (auto function : kernels.getOps<mlir::gpu::GPUFuncOp>()) {
+      KernelLowering lowering(module, function);
+      int64_t threads = (*function.getKnownBlockSize())[0];
+      std::string name = function.getName().str();
+      lowering.run();
+      shapes.push_back({name, threads, subgroupSize, lowering.sharedBytes});
+    }
+    kernels.erase();
+  }
+  lowerStepFields(module);
+  for (NamedAttribute attribute : llvm::to_vector(module->getAttrs()))
+    if (attribute.getName().getValue().starts_with("qwen."))
+      module->removeAttr(attribute.getName());
+  PassManager passes(module.getContext());
+  addLoweringPasses(passes);
+  if (!message.empty() || failed(passes.run(module)))
+    return internalError("cannot lower kernels for the CPU: " + message);
+  return shapes;
+}
+
+} // namespace qwench::gpu_on_cpu

@@ -1,0 +1,206 @@
+#include "tests/gpu-on-cpu/program.h"
+
+#include "compiler/emit/codegen.h"
+#include "compiler/target/gpu/passes.h"
+#include "compiler/target/gpu/properties.h"
+#include "passes/plan/plan.h"
+#include "tests/gpu-on-cpu/lower.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/TargetParser/Host.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+#include <unistd.h>
+
+using namespace mlir;
+
+namespace qwench::gpu_on_cpu {
+
+namespace {
+
+/// 64-byte aligned memory whose every byte is `fill` at first.
+class Memory {
+public:
+  Memory() = default;
+  Memory(uint64_t bytes, int fill) : bytes(bytes), data(static_cast<uint8_t *>(aligned_alloc(256, (bytes + 256) / 256 * 256))) {
+    std::memset(data.get(), fill, bytes);
+  }
+  uint8_t *get() const { return data.get(); }
+  Range range(bool writable) const { return {data.get(), bytes, writable}; }
+  uint64_t bytes = 0;
+
+private:
+  struct Free {
+    void operator()(uint8_t *p) const { free(p); }
+  };
+  std::unique_ptr<uint8_t, Free> data;
+};
+
+using Entry = void (*)(const QwenchStep *step, int64_t layer, int64_t instance, void *team);
+
+std::string hostFeatures() {
+  std::string flags;
+  for (const auto &feature : llvm::sys::getHostCPUFeatures())
+    flags += (flags.empty() ? "" : ",") + std::string(feature.second ? "+" : "-") + feature.first().str();
+  return flags;
+}
+
+} // namespace
+
+struct Program::Code {
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  std::vector<LaunchShape> shapes;
+  std::vector<Kernel> kernels;
+  Entry prefill = nullptr, decode = nullptr;
+  Executor executor;
+  qwen::PlanAttr plan;
+  int64_t vocabulary = 0, logitsStride = 0, capacity = 0;
+  Memory weights, arena, cache, logits;
+  const QwenchStep *step = nullptr;
+
+  Status pack(ModuleOp planned, const pack::TensorSource &source);
+  Status compile(ModuleOp module);
+  Status find();
+};
+
+/// What lowered host functions call; the team is the program's code.
+static void launch(void *team, int64_t kernel, int64_t tiles, int64_t layer, int64_t instance) {
+  auto &code = *static_cast<Program::Code *>(team);
+  // Fewer blocks than tiles, sometimes: blocks take several then.
+  int64_t blocks = tiles > 3 ? tiles - tiles / 3 : tiles;
+  code.executor.launch(code.kernels[kernel], code.shapes[kernel], code.step, layer, instance, tiles, blocks);
+}
+
+Status Program::Code::pack(ModuleOp planned, const pack::TensorSource &source) {
+  Result<pack::PackPlan> packing = pack::planPacking(planned, source);
+  if (!packing)
+    return packing.takeError();
+  Result<uint64_t> bytes = pack::sectionBytes(planned);
+  if (!bytes)
+    return bytes.takeError();
+  int file = memfd_create("weights", 0);
+  if (file < 0 || ftruncate(file, static_cast<off_t>(*bytes)) != 0)
+    return internalError("cannot make a file for weights");
+  pack::PackOptions options;
+  options.descriptor = file;
+  Status packed = pack::runPacking(*packing, source, options);
+  weights = Memory(*bytes, 0xff);
+  bool whole = pread(file, weights.get(), *bytes, 0) == static_cast<ssize_t>(*bytes);
+  close(file);
+  return packed && !whole ? internalError("cannot read packed weights") : packed;
+}
+
+Status Program::Code::compile(ModuleOp module) {
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream stream(object);
+  std::string cpu = llvm::sys::getHostCPUName().str();
+  if (Status emitted = generateCode(module, {"x86_64-unknown-linux-gnu", cpu, cpu, hostFeatures()}, CodegenOutput::Object, stream);
+      !emitted)
+    return emitted;
+  auto made = llvm::orc::LLJITBuilder().create();
+  if (!made)
+    return internalError("cannot make a JIT: " + llvm::toString(made.takeError()));
+  jit = std::move(*made);
+  auto &library = jit->getMainJITDylib();
+  llvm::orc::SymbolMap symbols;
+  auto define = [&](const char *name, void *address) {
+    symbols[jit->mangleAndIntern(name)] = {llvm::orc::ExecutorAddr::fromPtr(address), llvm::JITSymbolFlags::Exported};
+  };
+  for (const Function &function : functions())
+    define(function.name, function.address);
+  define("qwench_device_launch", reinterpret_cast<void *>(gpu_on_cpu::launch));
+  llvm::cantFail(library.define(llvm::orc::absoluteSymbols(symbols)));
+  library.addGenerator(llvm::cantFail(llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess('\0')));
+  auto buffer = llvm::MemoryBuffer::getMemBufferCopy({object.data(), object.size()}, "kernels");
+  if (auto error = jit->addObjectFile(std::move(buffer)))
+    return internalError("cannot load kernels: " + llvm::toString(std::move(error)));
+  return find();
+}
+
+Status Program::Code::find() {
+  auto address = [&](const std::string &name) -> void * {
+    auto found = jit->lookup(name);
+    if (found)
+      return found->toPtr<void *>();
+    llvm::errs() << llvm::toString(found.takeError()) << "\n";
+    return nullptr;
+  };
+  for (const LaunchShape &shape : shapes)
+    kernels.push_back(reinterpret_cast<Kernel>(address(shape.name)));
+  prefill = reinterpret_cast<Entry>(address("prefill"));
+  decode = reinterpret_cast<Entry>(address("decode"));
+  return prefill && decode && !llvm::is_contained(kernels, nullptr) ? ok() : internalError("a compiled kernel is missing");
+}
+
+Program::Program() : code(std::make_unique<Code>()) {}
+Program::~Program() = default;
+
+Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Device &device, const pack::TensorSource &source,
+                                                 int64_t slots, int64_t capacity) {
+  std::unique_ptr<Program> program(new Program());
+  Code &code = *program->code;
+  OwningOpRef<ModuleOp> module = fused.clone();
+  if (Status supported = gpu::supports(*module, "GPUs"); !supported)
+    return supported.takeError();
+  PassManager planning(module->getContext());
+  buildPlanPipeline(planning, gpu::properties(), {"test", capacity});
+  if (failed(planning.run(*module)))
+    return internalError("cannot plan");
+  if (Status packed = code.pack(*module, source); !packed)
+    return packed.takeError();
+  code.plan = (*module)->getAttrOfType<qwen::PlanAttr>("qwen.plan");
+  auto facts = (*module)->getAttrOfType<DictionaryAttr>("qwen.program");
+  code.vocabulary = facts.getAs<IntegerAttr>("vocab_size").getInt();
+  code.logitsStride = facts.getAs<IntegerAttr>("logits_stride").getInt();
+  PassManager emission(module->getContext());
+  emission.addPass(gpu::createToKernelsPass({device}));
+  emission.addPass(createCanonicalizerPass());
+  emission.addPass(createCSEPass());
+  emission.addPass(gpu::createLaunchSchedulePass());
+  if (failed(emission.run(*module)))
+    return internalError("cannot emit kernels");
+  Result<std::vector<LaunchShape>> shapes = lower(*module, device.subgroupSize);
+  if (!shapes)
+    return shapes.takeError();
+  code.shapes = shapes.take();
+  if (Status compiled = code.compile(*module); !compiled)
+    return compiled.takeError();
+
+  code.capacity = llvm::alignTo(capacity, code.plan.getCacheGranule());
+  code.arena = Memory(code.plan.getArenaBytes() + code.plan.getThreadScratchBytes(), 0xff);
+  code.cache = Memory(slots * code.capacity * code.plan.getCacheBytesPerPosition(), 0);
+  code.logits = Memory(std::max(code.plan.getPrefillRows(), code.plan.getDecodeRows()) * code.logitsStride * 4, 0xff);
+  return program;
+}
+
+int64_t Program::decodeRows() const { return code->plan.getDecodeRows(); }
+
+Result<std::vector<float>> Program::forward(const evaluator::BatchRows &batch, bool decode) {
+  QwenchStep step = {};
+  step.tokens = batch.tokens.data(), step.positions = batch.positions.data(), step.slots = batch.slots.data();
+  step.context_lengths = batch.contextLengths.data(), step.output_rows = batch.outputRows.data();
+  step.rows = static_cast<int64_t>(batch.rows()), step.outputs = static_cast<int64_t>(batch.outputRows.size());
+  step.cache_capacity = code->capacity;
+  step.arena = code->arena.get(), step.weights = code->weights.get(), step.cache = code->cache.get();
+  step.logits = reinterpret_cast<float *>(code->logits.get());
+  std::vector<Range> ranges{code->arena.range(true), code->weights.range(false), code->cache.range(true), code->logits.range(true)};
+  for (const auto *list : {&batch.tokens, &batch.positions, &batch.slots, &batch.contextLengths, &batch.outputRows})
+    ranges.push_back({reinterpret_cast<const uint8_t *>(list->data()), list->size() * 4, false});
+  code->executor.setMemory(std::move(ranges));
+  code->step = &step;
+  (decode ? code->decode : code->prefill)(&step, 0, 0, code.get());
+  if (!code->executor.error().empty())
+    return internalError(code->executor.error());
+  std::vector<float> logits;
+  for (int64_t row = 0; row < step.outputs; ++row)
+    logits.insert(logits.end(), step.logits + row * code->logitsStride, step.logits + row * code->logitsStride + code->vocabulary);
+  return logits;
+}
+
+} // namespace qwench::gpu_on_cpu

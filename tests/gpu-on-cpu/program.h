@@ -1,0 +1,38 @@
+// A model's kernels, compiled for the CPU, with the memory they run on.
+#pragma once
+
+#include "compiler/target/gpu/device.h"
+#include "compiler/pack/pack.h"
+#include "dialects/evaluator/Values.h"
+#include "runtime/abi/program.h"
+#include "runtime/abi/result.h"
+#include "tests/gpu-on-cpu/block.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <memory>
+#include <vector>
+
+namespace qwench::gpu_on_cpu {
+
+class Program {
+public:
+  /// Plans a fused module for GPUs, emits its kernels for `device`, compiles them, and packs the weights of `source`.
+  /// The cache has room for `slots` sequences of `capacity` positions. Arena and logits are NaN at first.
+  static Result<std::unique_ptr<Program>> create(mlir::ModuleOp fused, const gpu::Device &device,
+                                                 const pack::TensorSource &source, int64_t slots, int64_t capacity);
+  ~Program();
+
+  /// One step through @prefill or, for few rows, @decode: logits [outputs, vocabulary].
+  Result<std::vector<float>> forward(const evaluator::BatchRows &batch, bool decode);
+
+  int64_t decodeRows() const;
+
+  struct Code;
+
+private:
+  Program();
+  std::unique_ptr<Code> code;
+};
+
+} // namespace qwench::gpu_on_cpu
