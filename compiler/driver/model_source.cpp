@@ -115,4 +115,13 @@ std::optional<hf::DType> weightType(const ModelSource &source) {
   return source.config ? source.config->dtype : std::nullopt;
 }
 
+Result<std::shared_ptr<const hf::QuantizedMatrix>> CheckpointSource::findQuantized(std::string_view name) const {
+  if (!checkpoint.storedFormat(name))
+    return std::shared_ptr<const hf::QuantizedMatrix>();
+  Result<hf::QuantizedMatrix> matrix = checkpoint.quantized(name);
+  if (!matrix)
+    return matrix.takeError();
+  return std::make_shared<const hf::QuantizedMatrix>(matrix.take());
+}
+
 } // namespace qwench

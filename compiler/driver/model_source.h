@@ -48,6 +48,7 @@ class CheckpointSource : public pack::TensorSource {
 public:
   explicit CheckpointSource(const hf::Checkpoint &checkpoint) : checkpoint(checkpoint) {}
   Result<hf::TensorView> find(std::string_view name) const override { return checkpoint.find(name); }
+  Result<std::shared_ptr<const hf::QuantizedMatrix>> findQuantized(std::string_view name) const override;
   void release(const hf::TensorView &view) const override { hf::release(view); }
 
 private:

@@ -3,12 +3,13 @@
 #pragma once
 
 #include "compiler/pack/layout.h"
-#include "frontends/huggingface/safetensors.h"
+#include "frontends/huggingface/quantized_matrix.h"
 #include "runtime/abi/result.h"
 
 #include "mlir/IR/BuiltinOps.h"
 
 #include <functional>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -20,16 +21,21 @@ public:
   virtual ~TensorSource() = default;
   /// The tensor of that name; the view stays valid as long as the source.
   virtual Result<hf::TensorView> find(std::string_view name) const = 0;
+  /// The matrix of that name if the checkpoint holds it quantized, else null; find() is not asked for it then.
+  virtual Result<std::shared_ptr<const hf::QuantizedMatrix>> findQuantized(std::string_view name) const {
+    return std::shared_ptr<const hf::QuantizedMatrix>();
+  }
   /// Told when nothing of the tensor is needed any more.
   virtual void release(const hf::TensorView &view) const {}
 };
 
 /// Consecutive rows of a matrix that come from one tensor.
 struct Segment {
-  const std::byte *data = nullptr; ///< [rows, columns], row-major
+  const std::byte *data = nullptr; ///< [rows, columns], row-major; null if quantized
   hf::DType type = hf::DType::F32;
   int64_t rows = 0;
   size_t tensor = 0; ///< index into PackPlan::tensors
+  std::shared_ptr<const hf::QuantizedMatrix> quantized = nullptr; ///< [rows, columns]
 };
 
 /// One matrix of the section: an instance of a weight, or one expert of it. A vector is a matrix of one
@@ -56,7 +62,7 @@ struct PackPlan {
 };
 
 /// Finds and checks every tensor that the module's placed weights need: missing ones, wrong shapes, and types
-/// other than f32, f16 and bf16 are errors. Reads no data.
+/// other than f32, f16 and bf16, unless the source knows how they are quantized, are errors. Reads no data.
 Result<PackPlan> planPacking(mlir::ModuleOp planned, const TensorSource &source);
 
 /// Bytes of the weight section of a planned module: what its `qwen.plan` says, else the end of the last weight.

@@ -6,6 +6,7 @@
 #include "mlir/IR/SymbolTable.h"
 
 #include <algorithm>
+#include <array>
 
 using namespace mlir;
 using qwench::qwen::WeightOp;
@@ -157,6 +158,19 @@ Status Planner::addSource(WeightOp weight, int64_t instance, int64_t expert, std
   std::string name = substitute(*weight.getSource(), "{expert}", expert);
   if (!weight.getLayers().empty())
     name = substitute(name, "{layer}", weight.getLayers()[instance]);
+  Result<std::shared_ptr<const hf::QuantizedMatrix>> quantized = source->findQuantized(name);
+  if (!quantized)
+    return quantized.takeError();
+  if (*quantized) {
+    int64_t found[] = {(*quantized)->rows(), (*quantized)->columns()};
+    if (found[0] != extents.rows || found[1] != extents.columns || extents.stacked != perExpert)
+      return userError("tensor '" + name + "': expected shape " +
+                       hf::formatShape(std::array{extents.rows, extents.columns}) + ", found " +
+                       hf::formatShape(found));
+    segments.push_back({nullptr, hf::DType::F32, extents.rows, plan.tensors.size(), *quantized});
+    plan.tensors.push_back((*quantized)->weight());
+    return ok();
+  }
   Result<hf::TensorView> view = source->find(name);
   if (!view)
     return view.takeError();

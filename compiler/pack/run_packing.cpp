@@ -36,14 +36,48 @@ std::vector<Job> jobsOf(const PackPlan &plan) {
   return jobs;
 }
 
-/// Row n of the concatenated segments; rows beyond the last are zeros.
-SourceRow rowOf(const Matrix &matrix, int64_t n) {
-  for (const Segment &segment : matrix.segments) {
-    if (n < segment.rows)
-      return {segment.data + n * matrix.columns * (hf::bits(segment.type) / 8), segment.type};
-    n -= segment.rows;
+/// Rows of a matrix's concatenated segments. Those of a quantized segment are read as floats, as many at a time as
+/// follow one another.
+class RowReader {
+public:
+  explicit RowReader(const Matrix &matrix) : matrix(matrix) {}
+
+  /// The rows of those numbers, valid until the next call; a number below 0 is a row of zeros.
+  std::span<const SourceRow> read(std::span<const int64_t> numbers) {
+    found.assign(numbers.size(), {});
+    for (size_t i = 0; i < numbers.size();)
+      i += numbers[i] < 0 ? 1 : readRun(numbers, i);
+    return found;
   }
-  return {};
+
+private:
+  size_t readRun(std::span<const int64_t> numbers, size_t at);
+
+  const Matrix &matrix;
+  std::vector<SourceRow> found;
+  std::vector<float> values; ///< [found.size(), columns], of the rows that are quantized
+};
+
+/// Reads the row numbers[at] and what follows it in one quantized segment; gives the number of rows.
+size_t RowReader::readRun(std::span<const int64_t> numbers, size_t at) {
+  int64_t n = numbers[at];
+  const Segment *segment = matrix.segments.data();
+  for (; n >= segment->rows; segment++)
+    n -= segment->rows;
+  if (!segment->quantized) {
+    found[at] = {segment->data + n * matrix.columns * (hf::bits(segment->type) / 8), segment->type};
+    return 1;
+  }
+  size_t count = 1;
+  while (at + count < numbers.size() && n + static_cast<int64_t>(count) < segment->rows &&
+         numbers[at + count] == numbers[at] + static_cast<int64_t>(count))
+    count++;
+  values.resize(found.size() * matrix.columns);
+  float *to = values.data() + at * matrix.columns;
+  segment->quantized->values(n, count, to, matrix.columns);
+  for (size_t i = 0; i < count; i++, to += matrix.columns)
+    found[at + i] = {reinterpret_cast<const std::byte *>(to), hf::DType::F32};
+  return count;
 }
 
 /// The source row that lane `lane` of panel `panel` holds, or -1.
@@ -58,20 +92,20 @@ int64_t laneRow(const Matrix &matrix, int64_t panel, int64_t lane) {
 
 void fillPanels(const Matrix &matrix, const Job &job, std::byte *out) {
   PanelShape shape{matrix.width, matrix.depth, matrix.columns, matrix.paddedColumns};
-  std::vector<SourceRow> rows(matrix.width);
+  RowReader reader(matrix);
+  std::vector<int64_t> rows(matrix.width);
   for (int64_t panel = job.first; panel < job.first + job.count; panel++, out += matrix.unitBytes()) {
-    for (int64_t lane = 0; lane < matrix.width; lane++) {
-      int64_t row = laneRow(matrix, panel, lane);
-      rows[lane] = row < 0 ? SourceRow() : rowOf(matrix, row);
-    }
-    packPanel(rows, shape, matrix.element, out);
+    for (int64_t lane = 0; lane < matrix.width; lane++)
+      rows[lane] = laneRow(matrix, panel, lane);
+    packPanel(reader.read(rows), shape, matrix.element, out);
   }
 }
 
 void fillRows(const Matrix &matrix, const Job &job, std::byte *out) {
   int64_t size = bytesOf(matrix.element), real = matrix.columns;
+  RowReader reader(matrix);
   for (int64_t n = job.first; n < job.first + job.count; n++, out += matrix.unitBytes()) {
-    SourceRow row = rowOf(matrix, n);
+    SourceRow row = reader.read(std::span(&n, 1)).front();
     convert(row.data, row.type, out, matrix.element, real);
     std::memset(out + real * size, 0, (matrix.paddedColumns - real) * size);
   }

@@ -1,9 +1,9 @@
 #include "frontends/huggingface/checkpoint.h"
 
+#include "frontends/huggingface/expert_tensors.h"
 #include "frontends/huggingface/json.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 #include <unistd.h>
 
@@ -35,57 +35,6 @@ std::string listNames(const std::vector<std::string> &names) {
   if (names.size() > kListed)
     text += " and " + std::to_string(names.size() - kListed) + " more";
   return text;
-}
-
-/// A canonical expert weight's name taken apart: "model.layers.N.mlp.experts" "M" "gate".
-struct ExpertName {
-  std::string_view experts; ///< up to and including "mlp.experts"
-  int64_t expert;
-  std::string_view projection; ///< gate, up or down
-};
-
-std::optional<ExpertName> parseExpertName(std::string_view name) {
-  constexpr std::string_view marker = ".mlp.experts.", suffix = "_proj.weight";
-  size_t at = name.find(marker);
-  if (at == std::string_view::npos || !name.ends_with(suffix))
-    return std::nullopt;
-  std::string_view rest = name.substr(at + marker.size());
-  rest.remove_suffix(std::min(suffix.size(), rest.size()));
-  ExpertName parsed{name.substr(0, at + marker.size() - 1), 0, {}};
-  auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), parsed.expert);
-  if (error != std::errc() || end == rest.data() + rest.size() || *end != '.' || parsed.expert < 0)
-    return std::nullopt;
-  parsed.projection = rest.substr(static_cast<size_t>(end - rest.data()) + 1);
-  if (parsed.projection != "gate" && parsed.projection != "up" && parsed.projection != "down")
-    return std::nullopt;
-  return parsed;
-}
-
-std::string fusedName(const ExpertName &name) {
-  return std::string(name.experts) + (name.projection == "down" ? ".down_proj" : ".gate_up_proj");
-}
-
-/// One expert's matrix out of a fused tensor.
-Result<TensorView> sliceExpert(const TensorView &fused, const ExpertName &name, std::string_view canonical) {
-  bool down = name.projection == "down";
-  if (fused.shape.size() != 3 || bits(fused.dtype) % 8 != 0 || (!down && fused.shape[1] % 2 != 0))
-    return userError(
-        "expected " + fused.name + " to be " +
-        (down ? "[experts, hidden, moe_intermediate]" : "[experts, 2 * moe_intermediate, hidden]") +
-        ", found " + std::string(hf::name(fused.dtype)) + " " + formatShape(fused.shape));
-  if (name.expert >= fused.shape[0])
-    return userError("missing tensor " + std::string(canonical) + ": " + fused.name + " holds " +
-                     std::to_string(fused.shape[0]) + " experts");
-  TensorView slice;
-  slice.name = canonical;
-  slice.dtype = fused.dtype;
-  slice.shape = {down ? fused.shape[1] : fused.shape[1] / 2, fused.shape[2]};
-  size_t perExpert = fused.bytes / static_cast<size_t>(fused.shape[0]);
-  slice.bytes = down ? perExpert : perExpert / 2;
-  slice.data = fused.data + static_cast<size_t>(name.expert) * perExpert;
-  if (name.projection == "up")
-    slice.data += slice.bytes;
-  return slice;
 }
 
 /// Names a checkpoint may have although the model does not read them: buffers of old versions, and the copy
@@ -221,6 +170,15 @@ const TensorView *Checkpoint::lookUp(std::string_view name) const {
   return it == tensors.end() ? nullptr : it->second;
 }
 
+/// The tensor of that name, or the fused one that it is a slice of.
+const TensorView *Checkpoint::lookUpWhole(std::string_view name) const {
+  const TensorView *stored = lookUp(name);
+  if (!stored)
+    if (std::optional<ExpertName> expert = parseExpertName(name))
+      stored = lookUp(fusedName(*expert));
+  return stored;
+}
+
 Result<TensorView> Checkpoint::find(std::string_view name) const {
   if (const TensorView *view = lookUp(name)) {
     TensorView found = *view;
@@ -237,34 +195,44 @@ Result<TensorView> Checkpoint::find(std::string_view name) const {
   return userError(directory + ": missing tensor " + std::string(name));
 }
 
-Status Checkpoint::validate(const ModelConfig &config) const {
+Status Checkpoint::checkPlain(const ExpectedTensor &expected) const {
+  Result<TensorView> view = find(expected.name);
+  if (!view)
+    return view.takeError();
+  if (view->shape != expected.shape)
+    return userError(directory + ": expected shape " + formatShape(expected.shape) + " of " + expected.name +
+                     " as config.json says, found " + formatShape(view->shape));
+  if (!isPlainFloat(view->dtype))
+    return userError(directory + ": expected " + expected.name + " of type F32, F16 or BF16, found " +
+                     std::string(name(view->dtype)));
+  return ok();
+}
+
+Status Checkpoint::validate(const ModelConfig &config) {
+  quantization = config.quantization;
+  quantizedMatrices.clear();
   std::set<std::string_view> used;
   std::vector<std::string> missing;
   for (const ExpectedTensor &expected : expectedTensors(config)) {
-    const TensorView *stored = lookUp(expected.name);
-    if (!stored)
-      if (std::optional<ExpertName> expert = parseExpertName(expected.name))
-        stored = lookUp(fusedName(*expert));
+    if (isQuantized(expected)) {
+      if (Status status = checkQuantized(expected, used); !status)
+        return status;
+      continue;
+    }
+    const TensorView *stored = lookUpWhole(expected.name);
     if (!stored) {
-      missing.push_back(expected.name);
+      missing.push_back(quantization ? quantization->storedName(expected.name) : expected.name);
       continue;
     }
     used.insert(stored->name);
-    Result<TensorView> view = find(expected.name);
-    if (!view)
-      return view.takeError();
-    if (view->shape != expected.shape)
-      return userError(directory + ": expected shape " + formatShape(expected.shape) + " of " +
-                       expected.name + " as config.json says, found " + formatShape(view->shape));
-    if (!isPlainFloat(view->dtype))
-      return userError(directory + ": expected " + expected.name + " of type F32, F16 or BF16, found " +
-                       std::string(name(view->dtype)));
+    if (Status status = checkPlain(expected); !status)
+      return status;
   }
   if (!missing.empty())
     return userError(directory + ": missing tensor " + listNames(missing));
   std::vector<std::string> extra;
   for (const auto &[name, view] : tensors)
-    if (!used.contains(name) && !isIgnored(name, config))
+    if (!used.contains(name) && !isIgnored(name, config) && !isZeroBias(name))
       extra.emplace_back(name);
   if (!extra.empty())
     return userError(directory + ": unexpected tensor " + listNames(extra) +

@@ -2,10 +2,13 @@
 #pragma once
 
 #include "frontends/huggingface/config.h"
+#include "frontends/huggingface/quantized_matrix.h"
 #include "frontends/huggingface/safetensors.h"
 #include "runtime/abi/result.h"
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,14 +51,37 @@ public:
   Result<TensorView> find(std::string_view name) const;
 
   /// Whether everything the configuration calls for is there, with the right shape and a type of f32, f16 or
-  /// bf16, and nothing else. Ignored as transformers ignores them: lm_head.weight with tied embeddings,
-  /// rotary_emb.inv_freq.
-  Status validate(const ModelConfig &config) const;
+  /// bf16, or quantized as quantization_config says, and nothing else. Ignored as transformers ignores them:
+  /// lm_head.weight with tied embeddings, rotary_emb.inv_freq; and biases of quantized matrices that are all
+  /// zeros, which old versions of AutoGPTQ write. Reads the scales and zero points of quantized matrices, and
+  /// remembers what it found for storedFormat() and quantized().
+  Status validate(const ModelConfig &config);
+
+  /// How the matrix of that canonical name is stored if it is quantized, else nullptr. Of a validated
+  /// checkpoint.
+  const StoredFormat *storedFormat(std::string_view name) const;
+
+  /// The matrix of that canonical name, of which storedFormat() knows.
+  Result<QuantizedMatrix> quantized(std::string_view name) const;
 
   const std::vector<SafetensorsFile> &files() const { return shards; }
 
 private:
+  struct Stored {
+    StoredFormat format;
+    int64_t rows, columns;
+  };
+
   const TensorView *lookUp(std::string_view name) const;
+  const TensorView *lookUpWhole(std::string_view name) const;
+  bool isQuantized(const ExpectedTensor &expected) const;
+  Status checkPlain(const ExpectedTensor &expected) const;
+  Status checkQuantized(const ExpectedTensor &expected, std::set<std::string_view> &used);
+  Result<QuantizedMatrix> makeQuantized(const std::string &name, int64_t rows, int64_t columns,
+                                        std::set<std::string_view> &used) const;
+  Result<QuantizedMatrix> makeFp8(const std::string &name, int64_t rows, int64_t columns,
+                                  std::set<std::string_view> &used) const;
+  bool isZeroBias(std::string_view name) const;
   Status index();
 
   std::string directory;
@@ -63,6 +89,8 @@ private:
   std::map<std::string_view, const TensorView *> tensors; ///< of all shards, by the names in the files
   /// Saved from the bare model, without the head: "layers.0..." instead of "model.layers.0...".
   bool withoutPrefix = false;
+  std::optional<QuantizationConfig> quantization;               ///< of the configuration validated against
+  std::map<std::string, Stored, std::less<>> quantizedMatrices; ///< by canonical name
 };
 
 } // namespace qwench::hf

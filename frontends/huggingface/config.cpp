@@ -271,6 +271,7 @@ Result<ModelConfig> parseConfig(std::string_view text, std::string_view where) {
   config.rope = readRope(reader, where, config.headDim, config.maxPositionEmbeddings, config.warnings);
   readDType(reader, config);
   readSpecialIds(reader, where, config);
+  config.quantization = readQuantization(reader, where, config.warnings);
   checkOtherKeys(reader, where, config.warnings);
   if (!reader.failed())
     if (int64_t total = countParameters(config).total; total > kMaxParameters)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "frontends/huggingface/dtype.h"
+#include "frontends/huggingface/quantization.h"
 #include "frontends/huggingface/rope.h"
 #include "runtime/abi/result.h"
 
@@ -53,6 +54,7 @@ struct ModelConfig {
   RopeConfig rope;
   std::vector<LayerConfig> layers;
   std::optional<DType> dtype; ///< the checkpoint's, as the configuration says; the tensors decide
+  std::optional<QuantizationConfig> quantization; ///< of checkpoints that hold quantized matrices
   std::optional<int64_t> bosId, padId;
   std::vector<int64_t> eosIds;
   /// Keys that were not understood and are believed harmless, one line each.

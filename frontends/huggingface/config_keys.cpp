@@ -100,21 +100,9 @@ constexpr NeutralKey kMustBeNeutral[] = {
     {"use_qk_norm", "true"},
 };
 
-void checkQuantization(ObjectReader &reader) {
-  const Json *config = reader.value("quantization_config");
-  if (!config)
-    return;
-  std::string method = "unknown";
-  if (config->is_object() && config->contains("quant_method"))
-    method = show(config->at("quant_method"));
-  reader.fail("expected weights of f32, f16 or bf16, found quantization_config with quant_method " + method +
-              ", which is not supported");
-}
-
 } // namespace
 
 void checkOtherKeys(ObjectReader &reader, std::string_view where, std::vector<std::string> &warnings) {
-  checkQuantization(reader);
   for (const NeutralKey &entry : kMustBeNeutral) {
     std::string key(entry.key);
     const Json *found = reader.value(key);

@@ -14,4 +14,8 @@ void checkOtherKeys(ObjectReader &reader, std::string_view where, std::vector<st
 RopeConfig readRope(ObjectReader &reader, std::string_view where, int64_t headDim,
                     int64_t maxPositionEmbeddings, std::vector<std::string> &warnings);
 
+/// Reads quantization_config (quantization.h); nothing if there is none.
+std::optional<QuantizationConfig> readQuantization(ObjectReader &reader, std::string_view where,
+                                                   std::vector<std::string> &warnings);
+
 } // namespace qwench::hf

@@ -83,10 +83,9 @@ constexpr BadConfig kBad[] = {
      "c: expected use_qk_norm true (nothing else is supported), found false"},
     {"dual_chunk", false, R"({"dual_chunk_attention_config": {"chunk_size": 262144}})",
      "c: expected dual_chunk_attention_config null (nothing else is supported), found an object"},
-    {"quantized", false, R"({"quantization_config": {"quant_method": "fp8"}})",
-     "c: expected weights of f32, f16 or bf16, found quantization_config with quant_method \"fp8\", which is "
-     "not "
-     "supported"},
+    {"quantized", false, R"({"quantization_config": {"quant_method": "bitsandbytes"}})",
+     "c: expected weights of f32, f16 or bf16, or quant_method \"fp8\", \"gptq\" or \"awq\", found "
+     "quantization_config with quant_method \"bitsandbytes\", which is not supported"},
     {"dtype", false, R"({"torch_dtype": "int8"})",
      "c: expected torch_dtype \"bfloat16\", \"float16\" or \"float32\", found \"int8\""},
     {"eps", false, R"({"rms_norm_eps": 0})",
