@@ -2,7 +2,9 @@
 """Opens every golden model directory with the installed transformers and compares logits with the committed ones.
 
 The goldens come from the release in requirements.txt; a 5.x release also opens the directories with 5.x configurations
-and fused experts, which that release does not, and so shows that they say the same model. Exit code 1 on a difference.
+and fused experts, which that release does not, and so shows that they say the same model. Of FP8 directories it compares
+what its loader dequantizes (5.x with accelerate); GPTQ and AWQ need libraries that need a GPU. Exit code 1 on a
+difference.
 """
 
 import json
@@ -13,7 +15,10 @@ import numpy
 import torch
 import transformers
 
+from safetensors.torch import load_file
+
 import oracle
+import quantized
 
 TOLERANCE = 1e-5
 
@@ -33,6 +38,40 @@ def worst_difference(folder, prompts):
     return worst
 
 
+def expert_of(state, name):
+    """A weight of a loaded model by its name in the checkpoint; 5.x holds experts fused."""
+    if name in state:
+        return state[name]
+    stem, rest = name.split(".experts.")
+    expert, projection, _ = rest.split(".")
+    if projection == "down_proj":
+        return state[stem + ".experts.down_proj"][int(expert)]
+    return state[stem + ".experts.gate_up_proj"][int(expert)].chunk(2)[projection == "up_proj"]
+
+
+def different_matrices(folder):
+    """FP8 matrices that the loader dequantizes (to bf16), and how many of them otherwise than the goldens do."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, quantization_config=transformers.FineGrainedFP8Config(dequantize=True))
+    stored, state = load_file(folder / "model.safetensors"), model.state_dict()
+    names = [n for n in stored if n + "_scale_inv" in stored]
+    differ = sum(not torch.equal(expert_of(state, n),
+                                 quantized.dequantize_fp8(stored[n], stored[n + "_scale_inv"]).bfloat16())
+                 for n in names)
+    return len(names), differ
+
+
+def check_quantized(name, entry, folder, release):
+    """Prints how a quantized directory fares; 1 if it differs."""
+    cut = "blocks cut by the matrix" in entry["covers"] or "fused experts layout" in entry["covers"]
+    if entry["quantized"] != "fp8" or cut or release < 5:
+        print(f"{name:32s} skipped: this release does not dequantize it on a CPU")
+        return 0
+    count, differ = different_matrices(folder)
+    print(f"{name:32s} {count} matrices, {differ} differ", flush=True)
+    return int(differ > 0 or count == 0)
+
+
 def main():
     here, failed = pathlib.Path(__file__).resolve().parent, 0
     torch.set_num_threads(1)
@@ -44,6 +83,9 @@ def main():
         newer = any(c in ("5.x config", "fused experts layout") for c in entry["covers"])
         if newer and release < 5:
             print(f"{name:32s} skipped: needs transformers 5")
+            continue
+        if "quantized" in entry:
+            failed += check_quantized(name, entry, here / "models" / name, release)
             continue
         worst = worst_difference(here / "models" / name, entry["prompts"])
         failed += worst > TOLERANCE

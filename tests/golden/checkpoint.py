@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
+import quantized
 from specs import BASE_DENSE, BASE_MOE, OMIT
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -28,6 +29,8 @@ def oracle_config(spec):
 def written_config(spec):
     """config.json as the transformers release named by spec.version writes it."""
     config = oracle_config(spec)
+    if spec.quant:
+        config["quantization_config"] = spec.quant.config()
     if spec.version == 4:
         return dict(config, torch_dtype=spec.dtype, transformers_version="4.51.0")
     rope = dict(config.pop("rope_scaling") or {}, rope_theta=config.pop("rope_theta"))
@@ -43,7 +46,7 @@ def written_config(spec):
 
 
 def build_model(spec, dtype=torch.float32):
-    """The oracle: random weights rounded to the checkpoint's type, then held in `dtype`, eager attention."""
+    """The oracle: random weights as the checkpoint holds them, then held in `dtype`, eager attention."""
     kind = (Qwen3MoeConfig, Qwen3MoeForCausalLM) if spec.moe else (Qwen3Config, Qwen3ForCausalLM)
     config = kind[0](**oracle_config(spec))
     config._attn_implementation = "eager"
@@ -52,9 +55,9 @@ def build_model(spec, dtype=torch.float32):
     return model.to(dtype)
 
 
-@torch.no_grad()
-def randomize(model, spec):
-    """Weights of a scale at which logits spread over several units and no switch is without effect.
+def random_weights(model, spec):
+    """Name and value of each parameter, at a scale at which logits spread over several units and no switch is without
+    effect.
 
     Linear weights keep the variance of their input; q_norm and k_norm are around 1.5, which makes attention sharp
     enough to see a wrong rotation; the router's logits have a standard deviation of about 2.5.
@@ -73,7 +76,28 @@ def randomize(model, spec):
         else:
             gain = 2.5 if name.endswith(("lm_head.weight", "mlp.gate.weight")) else 1.0
             value = noise * gain * tensor.shape[1] ** -0.5
-        tensor.copy_(value.to(DTYPES[spec.dtype]).float())
+        yield name, value
+
+
+@torch.no_grad()
+def randomize(model, spec):
+    """Gives a model the weights that its checkpoint will hold."""
+    parameters = dict(model.named_parameters())
+    for name, value in random_weights(model, spec):
+        parameters[name].copy_(as_stored(value, name, spec))
+
+
+def packed(value, name, spec):
+    """The checkpoint's tensors of a quantized matrix."""
+    generator = torch.Generator().manual_seed(seed_of(f"{spec.name} {name}"))
+    return quantized.store(value, name, spec.quant, generator)
+
+
+def as_stored(value, name, spec):
+    """What the checkpoint makes of a weight: rounded to its type, or quantized."""
+    if spec.quant and spec.quant.converts(name):
+        return quantized.dequantize(packed(value, name, spec), name, spec.quant)
+    return value.to(DTYPES[spec.dtype]).float()
 
 
 def tensors_of(model, spec):
@@ -82,19 +106,30 @@ def tensors_of(model, spec):
     state = {k: v.to(dtype).contiguous() for k, v in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight")
+    if spec.quant:
+        for name, value in random_weights(model, spec):
+            if spec.quant.converts(name):
+                del state[name]
+                state.update(packed(value, name, spec))
     return fuse_experts(state, model.config) if spec.fused_experts else state
 
 
 def fuse_experts(state, config):
-    """`experts.gate_up_proj` [E, 2 I, H] (gate rows first) and `experts.down_proj` [E, H, I], as 5.x holds them."""
+    """`experts.gate_up_proj` [E, 2 I, H] (gate rows first) and `experts.down_proj` [E, H, I], as 5.x holds them.
+
+    Scales of fp8 follow as `experts.gate_up_proj_scale_inv`, which fits where I is a multiple of a block.
+    """
     for layer in range(config.num_hidden_layers):
         prefix = f"model.layers.{layer}.mlp.experts."
         if prefix + "0.gate_proj.weight" not in state:
             continue
-        part = {p: torch.stack([state.pop(f"{prefix}{e}.{p}_proj.weight") for e in range(config.num_experts)])
-                for p in ("gate", "up", "down")}
-        state[prefix + "gate_up_proj"] = torch.cat([part["gate"], part["up"]], dim=1).contiguous()
-        state[prefix + "down_proj"] = part["down"]
+        for stored, fused in (("weight", ""), ("weight_scale_inv", "_scale_inv")):
+            if f"{prefix}0.gate_proj.{stored}" not in state:
+                continue
+            part = {p: torch.stack([state.pop(f"{prefix}{e}.{p}_proj.{stored}") for e in range(config.num_experts)])
+                    for p in ("gate", "up", "down")}
+            state[f"{prefix}gate_up_proj{fused}"] = torch.cat([part["gate"], part["up"]], dim=1).contiguous()
+            state[f"{prefix}down_proj{fused}"] = part["down"]
     return state
 
 

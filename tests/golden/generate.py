@@ -31,9 +31,10 @@ def prompts_of(spec, model):
 def check_directory(spec, model, folder, ids):
     """The directory as written, opened by transformers as any user's, is the model that the oracle ran.
 
-    transformers 4.x does not read 5.x configurations or fused experts: those are the same weights rewritten.
+    transformers 4.x does not read 5.x configurations or fused experts, nor quantized checkpoints without a GPU: those
+    are the same weights rewritten.
     """
-    if spec.version != 4 or spec.fused_experts:
+    if spec.version != 4 or spec.fused_experts or spec.quant:
         return
     opened = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager").eval()
@@ -68,9 +69,11 @@ def golden_of(spec, folder):
     (folder / "golden.json").write_text(json.dumps(details, sort_keys=True) + "\n")
     print(f"{spec.name:32s} spread {numpy.mean(spreads):5.1f}  top-2 gap median {numpy.median(gaps):.3f} "
           f"min {min(gaps):.4f}  bf16 KL mean {numpy.mean(kls):.2e} max {max(kls):.2e}", flush=True)
+    quantized = dict(quantized=spec.quant.method) if spec.quant else {}
     return dict(architecture="moe" if spec.moe else "dense", covers=spec.covers, dtype=spec.dtype,
                 prompts={n: dict(tokens=d["positions"][-1] + 1, rows=len(d["positions"])) for n, d in details.items()},
-                bf16_kl_mean=float(f"{numpy.mean(kls):.6g}"), bf16_kl_max=float(f"{max(kls):.6g}"))
+                bf16_kl_mean=float(f"{numpy.mean(kls):.6g}"), bf16_kl_max=float(f"{max(kls):.6g}"),
+                **quantized)
 
 
 def main():

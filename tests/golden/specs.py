@@ -7,6 +7,8 @@ as transformers 5.x does while the oracle still runs from the equivalent 4.x con
 
 from dataclasses import dataclass, field
 
+from quantized import Quant
+
 OMIT = object()
 
 BASE_DENSE = dict(
@@ -28,7 +30,8 @@ BASE_MOE = dict(
 
 @dataclass
 class Spec:
-    """One golden model. `edges` adds prompts of those lengths, at a boundary of the model's rope type."""
+    """One golden model. `edges` adds prompts of those lengths, at a boundary of the model's rope type; `quant` says how
+    its checkpoint is quantized."""
 
     name: str
     covers: list
@@ -40,6 +43,7 @@ class Spec:
     fused_experts: bool = False
     version: int = 4
     edges: tuple = ()
+    quant: Quant = None
 
 
 def dense(name, covers, rope=None, dtype="bfloat16", shards=1, version=4, edges=(), **config):
@@ -48,6 +52,11 @@ def dense(name, covers, rope=None, dtype="bfloat16", shards=1, version=4, edges=
 
 def moe(name, covers, rope=None, dtype="bfloat16", shards=1, fused_experts=False, version=4, edges=(), **config):
     return Spec(name, covers, config, True, rope, dtype, shards, fused_experts, version, edges)
+
+
+def quantized(spec, **quant):
+    spec.quant = Quant(**quant)
+    return spec
 
 
 def ramp(count, low, high):
@@ -181,4 +190,41 @@ MOE = [
                   original_max_position_embeddings=64)),
 ]
 
-SPECS = DENSE + ROPE + MOE
+# Widths that are no multiples of groups and blocks, where the layout allows it.
+GPTQ_ODD = dict(hidden_size=80, intermediate_size=112)
+
+QUANTIZED = [
+    quantized(dense("fp8-dense", ["fp8", "bf16 scales", "blocks cut by the matrix", "tied"], hidden_size=160,
+                    intermediate_size=144, tie_word_embeddings=True), method="fp8", scale="bfloat16"),
+    quantized(moe("fp8-moe", ["fp8", "f32 scales", "mlp_only_layers", "experts per tensor"], hidden_size=128,
+                  intermediate_size=128, moe_intermediate_size=128, num_experts=4, mlp_only_layers=[0],
+                  tie_word_embeddings=True),
+              method="fp8", scale="float32", excludes=("model.layers.1.mlp.gate",)),
+    quantized(moe("fp8-moe-fused", ["fp8", "5.x config", "fused experts layout"], version=5, fused_experts=True,
+                  hidden_size=64, moe_intermediate_size=128, num_experts=3, num_hidden_layers=1),
+              method="fp8", scale="float32"),
+    quantized(dense("fp8-some-layers", ["fp8", "layers left unquantized", "e8m0 scales"], num_hidden_layers=3),
+              method="fp8", scale="float8_e8m0fnu", excludes=("model.layers.1", "model.layers.2.mlp.down_proj")),
+    quantized(dense("gptq-int4", ["gptq int4", "symmetric", "format gptq", "f16"], dtype="float16"),
+              method="gptq", bits=4, group=32),
+    quantized(dense("gptq-int4-asym", ["gptq int4", "zero points", "format gptq", "last group shorter"], **GPTQ_ODD),
+              method="gptq", bits=4, group=32, sym=False),
+    quantized(dense("gptq-int8", ["gptq int8", "symmetric", "format gptq_v2", "attention_bias"], attention_bias=True),
+              method="gptq", bits=8, group=64, checkpoint_format="gptq_v2"),
+    quantized(dense("gptq-int8-rows", ["gptq int8", "group_size -1", "f16"], dtype="float16"),
+              method="gptq", bits=8, group=-1),
+    quantized(dense("gptq-int8-asym", ["gptq int8", "zero points"]), method="gptq", bits=8, group=32, sym=False),
+    quantized(dense("gptq-act-order", ["gptq int4", "g_idx", "zero points", "format gptq_v2"]),
+              method="gptq", bits=4, group=16, sym=False, act_order=True, checkpoint_format="gptq_v2"),
+    quantized(dense("gptq-act-order-some", ["gptq int4", "g_idx of some matrices"]),
+              method="gptq", bits=4, group=32, act_order=True, scattered=("o_proj", "layers.1.mlp.down_proj")),
+    quantized(moe("gptq-moe", ["gptq int4", "symmetric", "experts per tensor"], moe_intermediate_size=32),
+              method="gptq", bits=4, group=32),
+    quantized(dense("awq", ["awq", "zero points", "f16"], dtype="float16", intermediate_size=96), method="awq", bits=4,
+              group=32),
+    quantized(moe("awq-moe", ["awq", "zero points", "modules_to_not_convert", "experts of a layer mixed"],
+                  moe_intermediate_size=32), method="awq", bits=4, group=32,
+              excludes=("self_attn.v_proj", "mlp.gate", "model.layers.1.mlp.experts.3.up_proj")),
+]
+
+SPECS = DENSE + ROPE + MOE + QUANTIZED

@@ -62,8 +62,27 @@ Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &contex
   return importModel(context, *config, {name, dtype, kvDtype, 1024});
 }
 
+Result<hf::Checkpoint> openGolden(const std::string &name) {
+  Result<hf::ModelConfig> config = hf::readConfig(goldenDirectory(name));
+  if (!config)
+    return config.takeError();
+  Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(name));
+  if (checkpoint)
+    if (Status valid = checkpoint->validate(*config); !valid)
+      return valid.takeError();
+  return checkpoint;
+}
+
 evaluator::NamedWeights checkpointWeights(hf::Checkpoint checkpoint) {
   return evaluator::NamedWeights([checkpoint](const std::string &name) -> Result<std::vector<float>> {
+    if (checkpoint.storedFormat(name)) {
+      Result<hf::QuantizedMatrix> matrix = checkpoint.quantized(name);
+      if (!matrix)
+        return matrix.takeError();
+      std::vector<float> values(matrix->rows() * matrix->columns());
+      matrix->values(0, matrix->rows(), values.data(), matrix->columns());
+      return values;
+    }
     Result<hf::TensorView> view = checkpoint.find(name);
     if (!view)
       return view.takeError();

@@ -22,7 +22,10 @@ std::string goldenDirectory(const std::string &name);
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name,
                                                        ElementType dtype, ElementType kvDtype);
 
-/// Weights of a checkpoint.
+/// The checkpoint of a golden model, validated.
+Result<hf::Checkpoint> openGolden(const std::string &name);
+
+/// Weights of a checkpoint; of quantized matrices the dequantized values.
 evaluator::NamedWeights checkpointWeights(hf::Checkpoint checkpoint);
 
 /// What transformers computed for a prompt.

@@ -23,7 +23,7 @@ double difference(const float *found, const float *expected, size_t n) {
 class reference : public testing::TestWithParam<std::string> {
 protected:
   void SetUp() override {
-    Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(GetParam()));
+    Result<hf::Checkpoint> checkpoint = openGolden(GetParam());
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     weights.emplace(checkpointWeights(*checkpoint));
     auto imported = importGolden(context, GetParam(), ElementType::F32, ElementType::F32);
