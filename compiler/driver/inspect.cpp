@@ -46,7 +46,7 @@ Json sectionList(const link::BundleIndex &index) {
   Json list = Json::array();
   for (const QwenchSection &section : index.sections)
     list.push_back(
-        {{"section", link::sectionName(section.kind)}, {"offset", section.offset}, {"bytes", section.bytes}});
+        {{"section", sectionName(section.kind)}, {"offset", section.offset}, {"bytes", section.bytes}});
   return list;
 }
 
@@ -84,8 +84,8 @@ Result<hf::Description> inspectCompiled(const std::string &path) {
       (*random)["tensors"] = tensors->size();
   }
   for (const QwenchSection &section : index->sections)
-    text += line(link::sectionName(section.kind),
-                 formatBytes(section.bytes) + " at " + std::to_string(section.offset));
+    text +=
+        line(sectionName(section.kind), formatBytes(section.bytes) + " at " + std::to_string(section.offset));
   json["metadata"] = std::move(metadata);
   return hf::Description{text, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"};
 }

@@ -12,8 +12,6 @@ namespace qwench::link {
 
 namespace {
 
-constexpr uint64_t kMaxSectionBytes = 256u << 20; ///< of sections that are read whole
-
 template <typename T> std::string_view bytesOf(const T &value) {
   return {reinterpret_cast<const char *>(&value), sizeof value};
 }
@@ -30,7 +28,6 @@ struct Reader {
       close(fd);
   }
   Error systemError() const { return userError("cannot read '" + path + "': " + strerror(errno)); }
-  Error damaged(const std::string &what) const { return userError("'" + path + "' is damaged: " + what); }
 
   Status read(uint64_t offset, void *out, uint64_t bytes) const {
     char *to = static_cast<char *>(out);
@@ -41,7 +38,7 @@ struct Reader {
       if (count < 0)
         return systemError();
       if (count == 0)
-        return damaged("it ends at byte " + std::to_string(offset));
+        return damagedBundle(path, "it ends at byte " + std::to_string(offset));
       to += count, offset += count, bytes -= count;
     }
     return ok();
@@ -114,28 +111,17 @@ Result<BundleIndex> readBundle(const std::string &path) {
   QwenchBundleTrailer trailer;
   uint64_t size = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
   if (size < sizeof trailer)
-    return userError("'" + path + "' is not a compiled model");
+    return noBundle(path);
   if (Status read = reader.read(size - sizeof trailer, &trailer, sizeof trailer); !read)
     return read.takeError();
-  if (std::memcmp(trailer.magic, QWENCH_BUNDLE_MAGIC, sizeof trailer.magic) != 0)
-    return userError("'" + path + "' is not a compiled model, or it was cut short");
-  if (trailer.version != QWENCH_BUNDLE_VERSION)
-    return userError("'" + path + "': expected bundle version " + std::to_string(QWENCH_BUNDLE_VERSION) +
-                     ", found " + std::to_string(trailer.version));
-  if (trailer.file_bytes != size)
-    return reader.damaged("expected " + std::to_string(trailer.file_bytes) + " bytes, found " +
-                          std::to_string(size));
-  uint64_t tableBytes = uint64_t(trailer.section_count) * sizeof(QwenchSection);
-  if (trailer.section_count > QWENCH_BUNDLE_MAX_SECTIONS || trailer.table_offset > size - sizeof trailer ||
-      tableBytes != size - sizeof trailer - trailer.table_offset)
-    return reader.damaged("the section table is not where the trailer says");
+  if (Status checked = checkBundleTrailer(path, trailer, size); !checked)
+    return checked.takeError();
   BundleIndex index{trailer.plan_hash, size, std::vector<QwenchSection>(trailer.section_count)};
+  uint64_t tableBytes = index.sections.size() * sizeof(QwenchSection);
   if (Status read = reader.read(trailer.table_offset, index.sections.data(), tableBytes); !read)
     return read.takeError();
-  for (const QwenchSection &section : index.sections)
-    if (section.offset > trailer.table_offset || section.bytes > trailer.table_offset - section.offset ||
-        section.offset % QWENCH_BUNDLE_ALIGN)
-      return reader.damaged(std::string("section ") + sectionName(section.kind) + " lies outside the file");
+  if (Status checked = checkBundleSections(path, index.sections, trailer.table_offset); !checked)
+    return checked.takeError();
   return index;
 }
 
@@ -143,30 +129,13 @@ Result<std::string> readSection(const std::string &path, const QwenchSection &se
   Reader reader(path);
   if (reader.fd < 0)
     return reader.systemError();
-  std::string name = sectionName(section.kind);
-  if (section.bytes > kMaxSectionBytes)
-    return reader.damaged("section " + name + " of " + std::to_string(section.bytes) + " bytes");
   std::string bytes(section.bytes, '\0');
   if (Status read = reader.read(section.offset, bytes.data(), bytes.size()); !read)
     return read.takeError();
   if (qwench_xxh64(bytes.data(), bytes.size(), 0) != section.checksum)
-    return reader.damaged("wrong checksum of section " + name);
+    return damagedBundle(path,
+                         std::string("wrong checksum of the ") + sectionName(section.kind) + " section");
   return bytes;
-}
-
-const char *sectionName(uint32_t kind) {
-  switch (kind) {
-  case QWENCH_SECTION_WEIGHTS:
-    return "weights";
-  case QWENCH_SECTION_TOKENIZER:
-    return "tokenizer";
-  case QWENCH_SECTION_CHAT_TEMPLATE:
-    return "chat template";
-  case QWENCH_SECTION_METADATA:
-    return "metadata";
-  default:
-    return "unknown";
-  }
 }
 
 } // namespace qwench::link

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "compiler/link/output_file.h"
-#include "runtime/abi/bundle.h"
+#include "runtime/abi/bundle_checks.h"
 #include "runtime/abi/result.h"
 
 #include <string>
@@ -41,10 +41,7 @@ struct BundleIndex {
 /// An error if the file does not end in a bundle, or in a damaged one.
 Result<BundleIndex> readBundle(const std::string &path);
 
-/// The bytes of a section other than the weights, at most 256 MiB, checked against its checksum.
+/// The bytes of a section of the index other than the weights, checked against its checksum.
 Result<std::string> readSection(const std::string &path, const QwenchSection &section);
-
-/// "weights", "tokenizer", "chat template", "metadata"; "unknown" otherwise.
-const char *sectionName(uint32_t kind);
 
 } // namespace qwench::link

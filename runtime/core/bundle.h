@@ -1,7 +1,7 @@
 // The data part of a compiled model (runtime/abi/bundle.h): finding it, checking it, reading its sections.
 #pragma once
 
-#include "runtime/abi/bundle.h"
+#include "runtime/abi/bundle_checks.h"
 #include "runtime/core/file.h"
 
 #include <optional>
@@ -38,8 +38,5 @@ bool endsInBundle(const std::string &path);
 
 /// The file that this code was loaded from: /proc/self/exe, or the path of the shared object.
 std::string ownFile();
-
-/// "weights", "tokenizer", ... for messages and `info`; "unknown" otherwise.
-const char *sectionName(uint32_t kind);
 
 } // namespace qwench

@@ -240,5 +240,5 @@ TEST(BadCommandLine, SaysWhatWasExpected) {
   expectUsageError({"compile", model + "/config.json", "-o", "/tmp/x"}, {"--random-weights SEED"});
   expectUsageError({"compile", model + "/p1.ids.npy", "-o", "/tmp/x"}, {"expected a model directory"});
   expectUsageError({"inspect", "/no/such/file"}, {"cannot open '/no/such/file'"});
-  expectUsageError({"inspect", model + "/p1.ids.npy"}, {"is not a compiled model"});
+  expectUsageError({"inspect", model + "/p1.ids.npy"}, {"not made by qwench"});
 }

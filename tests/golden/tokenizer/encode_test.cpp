@@ -1,8 +1,7 @@
 // Ids and texts equal those of the tokenizers library.
-#include "frontends/huggingface/tokenizer/tokenizer.h"
-#include "runtime/tokenizer/tokenizer.h"
 #include "runtime/tokenizer/unicode.h"
 #include "tests/golden/tokenizer/golden.h"
+#include "tests/unit/tokenizer/small_tokenizer.h"
 
 namespace qwench::golden {
 namespace {
@@ -11,22 +10,8 @@ using Ids = std::vector<int32_t>;
 
 const char *const kExample = "examples/tiny-moe/model/tokenizer.json";
 
-struct Opened {
-  std::vector<uint8_t> blob;
-  Tokenizer tokenizer;
-};
-
-Opened open(const std::string &json) {
-  Result<std::vector<uint8_t>> blob = hf::buildTokenizerBlob(json);
-  EXPECT_TRUE(blob) << blob.error().message;
-  std::vector<uint8_t> bytes = blob.take();
-  Result<Tokenizer> tokenizer = Tokenizer::open(bytes);
-  EXPECT_TRUE(tokenizer) << tokenizer.error().message;
-  return {std::move(bytes), tokenizer.take()};
-}
-
 TEST(GoldenTokenizer, EncodesTheCorpusAsTheTokenizersLibraryDoes) {
-  const Opened t = open(readText(kExample));
+  const OwnedTokenizer t = openTokenizer(readText(kExample));
   size_t plain = 0;
   for (const Json &record : readLines("encode.jsonl")) {
     const std::string text = fromHex(record["hex"]);
@@ -40,7 +25,7 @@ TEST(GoldenTokenizer, EncodesTheCorpusAsTheTokenizersLibraryDoes) {
 }
 
 TEST(GoldenTokenizer, DecodesAsTheTokenizersLibraryDoes) {
-  const Opened t = open(readText(kExample));
+  const OwnedTokenizer t = openTokenizer(readText(kExample));
   for (const Json &record : readLines("decode.jsonl")) {
     const Ids ids = record["ids"].get<Ids>();
     EXPECT_EQ(t.tokenizer.decode(ids), record["text"].get<std::string>()) << record["ids"];
@@ -55,7 +40,7 @@ TEST(GoldenTokenizer, DecodesAsTheTokenizersLibraryDoes) {
 
 // Decoding gives back the text, in form C and with U+FFFD for what is not UTF-8.
 TEST(GoldenTokenizer, RoundTripsTheCorpus) {
-  const Opened t = open(readText(kExample));
+  const OwnedTokenizer t = openTokenizer(readText(kExample));
   for (const Json &record : readLines("encode.jsonl")) {
     std::string text, buffer;
     appendReplacingInvalid(text, fromHex(record["hex"]));
@@ -72,7 +57,7 @@ TEST(GoldenTokenizer, HandlesAddedTokensOfEveryKind) {
     Json json = Json::parse(readText(kExample));
     json["normalizer"] = variant["normalizer"];
     json["added_tokens"] = variant["added_tokens"];
-    const Opened t = open(json.dump());
+    const OwnedTokenizer t = openTokenizer(json.dump());
     for (const Json &line : variant["cases"]) {
       const Json record = Json::parse(line.get<std::string>());
       const std::string text = fromHex(record["hex"]);

@@ -249,7 +249,7 @@ TEST(Bundle, EveryDamagedByteThatIsCheckedIsAnError) {
 TEST(Bundle, OtherFilesAreNoCompiledModels) {
   Directory directory;
   std::ofstream(directory / "text") << std::string(1000, 'x');
-  EXPECT_THAT(bundleError(directory / "text"), HasSubstr("is not a compiled model"));
+  EXPECT_THAT(bundleError(directory / "text"), HasSubstr("not made by qwench"));
   EXPECT_THAT(bundleError(directory / "none"), HasSubstr("No such file"));
-  EXPECT_THAT(bundleError("/dev/zero"), HasSubstr("is not a compiled model"));
+  EXPECT_THAT(bundleError("/dev/zero"), HasSubstr("not made by qwench"));
 }
