@@ -3,6 +3,7 @@
 #pragma once
 
 #include "compiler/pack/layout.h"
+#include "dialects/quantization/quantize.h"
 #include "frontends/huggingface/quantized_matrix.h"
 #include "runtime/abi/result.h"
 
@@ -10,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -47,10 +49,14 @@ struct Matrix {
   int64_t width = 1, depth = 1;
   int64_t paddedColumns = 0; ///< of a row in the section
   Element element = Element::F32;
+  std::optional<quantization::Format> format; ///< of quantized panels, in place of `element`
+  int64_t panelBytes = 0;                     ///< of quantized panels
   uint64_t offset = 0; ///< bytes from the start of the section
   int64_t units = 0;   ///< panels, or rows of the section: what a thread takes at a time is a range of them
 
-  int64_t unitBytes() const { return (panels ? width : 1) * paddedColumns * bytesOf(element); }
+  int64_t unitBytes() const {
+    return format ? panelBytes : (panels ? width : 1) * paddedColumns * bytesOf(element);
+  }
   uint64_t bytes() const { return static_cast<uint64_t>(units) * unitBytes(); }
 };
 
@@ -75,8 +81,8 @@ struct PackOptions {
   std::function<void(uint64_t done, uint64_t total)> progress; ///< bytes; from one thread at a time
 };
 
-/// Writes the section. The bytes do not depend on the number of threads. Each thread holds one block of about
-/// a megabyte; source pages are released as soon as their tensor is done.
+/// Writes the section, quantizing what the module has in quantized types: numbers that are not finite are errors then. The
+/// bytes do not depend on the number of threads. Each thread holds one block of about a megabyte; source pages are released as soon as their tensor is done.
 Status runPacking(const PackPlan &plan, const TensorSource &source, const PackOptions &options);
 
 } // namespace qwench::pack

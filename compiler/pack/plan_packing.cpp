@@ -2,6 +2,7 @@
 #include "compiler/pack/pack.h"
 
 #include "dialects/Qwen.h"
+#include "dialects/quantization/type.h"
 
 #include "mlir/IR/SymbolTable.h"
 
@@ -43,7 +44,7 @@ Result<Element> elementOf(WeightOp weight) {
     return Element::F32;
   if (type.isBF16())
     return Element::BF16;
-  return internalError(quoted(weight) + ": expected element type f32 or bf16");
+  return internalError(quoted(weight) + ": expected element type f32, bf16 or a quantized one");
 }
 
 std::string substitute(StringRef text, StringRef key, int64_t value) {
@@ -73,11 +74,15 @@ private:
 };
 
 Result<Matrix> Planner::geometry(WeightOp weight, const Extents &extents) {
-  Result<Element> element = elementOf(weight);
-  if (!element)
-    return element.takeError();
   Matrix matrix;
-  matrix.rows = extents.rows, matrix.columns = extents.columns, matrix.element = *element;
+  matrix.rows = extents.rows, matrix.columns = extents.columns;
+  auto quant = dyn_cast<qwen::QuantType>(cast<RankedTensorType>(weight.getType()).getElementType());
+  if (!quant) {
+    Result<Element> element = elementOf(weight);
+    if (!element)
+      return element.takeError();
+    matrix.element = *element;
+  }
   qwen::LayoutAttr layout = *weight.getLayout();
   matrix.vector = cast<RankedTensorType>(weight.getType()).getRank() == 1;
   matrix.panels = layout.isPanels();
@@ -90,6 +95,14 @@ Result<Matrix> Planner::geometry(WeightOp weight, const Extents &extents) {
   if (matrix.pairHalves && matrix.rows % 2)
     return internalError(quoted(weight) + ": expected an even number of rows with pair_halves, found " +
                          std::to_string(matrix.rows));
+  if (quant) {
+    matrix.format = quantization::formatOf(quant);
+    matrix.panelBytes = layout.panelBytes(matrix.columns, quant);
+    int64_t depth = matrix.depth, multiple = std::max<int64_t>(quant.getGroup(), 16);
+    if (!matrix.panels || matrix.width % 2 || matrix.paddedColumns % multiple || (depth != 1 && depth != 2 && depth != 4))
+      return internalError(quoted(weight) + ": expected panels of an even width, steps of 1, 2 or 4 columns and whole " +
+                           "groups for quantized elements");
+  }
   return matrix;
 }
 

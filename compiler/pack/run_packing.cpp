@@ -1,5 +1,6 @@
 // Executes a pack plan with several threads.
 #include "compiler/pack/pack.h"
+#include "compiler/pack/quantized_panels.h"
 
 #include <algorithm>
 #include <atomic>
@@ -30,6 +31,11 @@ std::vector<Job> jobsOf(const PackPlan &plan) {
   for (size_t i = 0; i < plan.matrices.size(); i++) {
     const Matrix &matrix = plan.matrices[i];
     int64_t step = std::max<int64_t>(kBlockBytes / std::max<int64_t>(matrix.unitBytes(), 1), 1);
+    if (matrix.format && matrix.format->groupRows > 1) { // whole blocks of rows, so that few are looked at twice
+      int64_t panelRows = matrix.pairHalves ? matrix.width / 2 : matrix.width;
+      int64_t whole = std::max<int64_t>(matrix.format->groupRows / panelRows, 1);
+      step = (step + whole - 1) / whole * whole;
+    }
     for (int64_t first = 0; first < matrix.units; first += step)
       jobs.push_back({i, first, std::min(step, matrix.units - first)});
   }
@@ -78,16 +84,6 @@ size_t RowReader::readRun(std::span<const int64_t> numbers, size_t at) {
   for (size_t i = 0; i < count; i++, to += matrix.columns)
     found[at + i] = {reinterpret_cast<const std::byte *>(to), hf::DType::F32};
   return count;
-}
-
-/// The source row that lane `lane` of panel `panel` holds, or -1.
-int64_t laneRow(const Matrix &matrix, int64_t panel, int64_t lane) {
-  if (!matrix.pairHalves) {
-    int64_t row = panel * matrix.width + lane;
-    return row < matrix.rows ? row : -1;
-  }
-  int64_t half = matrix.rows / 2, lanes = matrix.width / 2, row = panel * lanes + lane % lanes;
-  return row < half ? lane / lanes * half + row : -1;
 }
 
 void fillPanels(const Matrix &matrix, const Job &job, std::byte *out) {
@@ -166,14 +162,19 @@ void Runner::work() {
     const Matrix &matrix = plan.matrices[job.matrix];
     uint64_t bytes = job.count * matrix.unitBytes();
     block.resize(std::max<size_t>(block.size(), bytes));
+    Status status = ok();
     if (matrix.vector)
       fillVector(matrix, block.data());
+    else if (matrix.format)
+      status = QuantizedPanels(plan, matrix).fill(job.first, job.count, block.data());
     else if (matrix.panels)
       fillPanels(matrix, job, block.data());
     else
       fillRows(matrix, job, block.data());
     uint64_t place = options.offset + matrix.offset + job.first * matrix.unitBytes();
-    if (Status status = write(block.data(), bytes, place); !status) {
+    if (status)
+      status = write(block.data(), bytes, place);
+    if (!status) {
       std::lock_guard lock(mutex);
       if (!failed.exchange(true))
         error = status.takeError();

@@ -1,0 +1,137 @@
+#include "compiler/pack/quantized_panels.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace qwench::pack {
+
+using quantization::Format;
+using quantization::Row;
+
+namespace {
+
+/// `steps` steps of a group's codes: a unit is the `depth` codes of a lane. 16 steps at a time read whole cache lines of
+/// each lane and write within the first-level cache.
+template <typename Unit>
+void packSteps(std::span<const Row> lanes, bool nibbles, int64_t firstColumn, int64_t steps, std::byte *to) {
+  constexpr int64_t depth = sizeof(Unit), block = 16;
+  int64_t columns = static_cast<int64_t>(nibbles ? lanes.size() / 2 : lanes.size());
+  for (int64_t begin = 0; begin < steps; begin += block) {
+    int64_t end = std::min(begin + block, steps);
+    for (int64_t lane = 0; lane < columns; lane++) {
+      const uint8_t *low = lanes[lane].codes.data() + firstColumn;
+      const uint8_t *high = nibbles ? lanes[lane + columns].codes.data() + firstColumn : nullptr;
+      for (int64_t step = begin; step < end; step++) {
+        Unit unit, upper;
+        std::memcpy(&unit, low + step * depth, depth);
+        if (nibbles) {
+          std::memcpy(&upper, high + step * depth, depth);
+          unit = static_cast<Unit>(unit | upper << 4);
+        }
+        std::memcpy(to + (step * columns + lane) * depth, &unit, depth);
+      }
+    }
+  }
+}
+
+} // namespace
+
+void packQuantizedPanel(std::span<const Row> lanes, const QuantizedPanelShape &shape, std::byte *to) {
+  const Format &format = shape.format;
+  std::byte *at = to;
+  int64_t groups = format.groups(shape.paddedColumns), columns = format.groupColumns(shape.paddedColumns);
+  bool nibbles = quantization::bitsOf(format.storage) == 4, wholeRow = format.group == 0;
+  if (format.rowScales)
+    for (const Row &row : lanes)
+      std::memcpy(at, &row.rowScale, 4), at += 4;
+  for (int64_t group = 0; group < groups; group++) {
+    for (const Row &row : lanes) {
+      quantization::Scale scale = wholeRow ? quantization::Scale::F32 : format.scale;
+      storeScale(scale, row.scales[group], at);
+      at += quantization::bytesOf(scale);
+    }
+    if (format.zeroPoints)
+      for (const Row &row : lanes)
+        *at++ = static_cast<std::byte>(row.zeros[group]);
+    int64_t steps = columns / shape.depth;
+    auto pack = shape.depth == 4 ? packSteps<uint32_t> : shape.depth == 2 ? packSteps<uint16_t> : packSteps<uint8_t>;
+    pack(lanes, nibbles, group * columns, steps, at);
+    at += columns * static_cast<int64_t>(lanes.size()) / (nibbles ? 2 : 1);
+  }
+  std::memset(at, 0, shape.bytes - (at - to));
+}
+
+int64_t laneRow(const Matrix &matrix, int64_t panel, int64_t lane) {
+  if (!matrix.pairHalves) {
+    int64_t row = panel * matrix.width + lane;
+    return row < matrix.rows ? row : -1;
+  }
+  int64_t half = matrix.rows / 2, lanes = matrix.width / 2, row = panel * lanes + lane % lanes;
+  return row < half ? lane / lanes * half + row : -1;
+}
+
+void QuantizedPanels::stage(const Segment &segment, int64_t row) {
+  if (segment.quantized)
+    return segment.quantized->values(row, 1, staged.data(), matrix.columns);
+  int64_t rowBytes = matrix.columns * (hf::bits(segment.type) / 8);
+  convert(segment.data + row * rowBytes, segment.type, reinterpret_cast<std::byte *>(staged.data()), Element::F32,
+          matrix.columns);
+}
+
+Error QuantizedPanels::within(const Segment &segment, int64_t row, Error error) const {
+  error.message = "tensor '" + plan.tensors[segment.tensor].name + "', row " + std::to_string(row) + ": " + error.message;
+  return error;
+}
+
+Result<const QuantizedPanels::Block *> QuantizedPanels::blockOf(const Segment &segment, int64_t index) {
+  for (const Block &block : blocks)
+    if (block.segment == &segment && block.index == index)
+      return &block;
+  const Format &format = *matrix.format;
+  Block block{&segment, index, std::vector<float>(format.groups(matrix.paddedColumns), 0.0f)};
+  int64_t end = std::min((index + 1) * format.groupRows, segment.rows);
+  for (int64_t row = index * format.groupRows; row < end; row++) {
+    stage(segment, row);
+    if (Status status = addMaxima(format, staged, block.scales); !status)
+      return within(segment, row, status.takeError());
+  }
+  blockScales(format, block.scales);
+  blocks.push_back(std::move(block));
+  return &blocks.back();
+}
+
+Status QuantizedPanels::encode(int64_t row, Row &to) {
+  const Segment *segment = matrix.segments.data();
+  for (; row >= segment->rows; segment++)
+    row -= segment->rows;
+  std::span<const float> scales;
+  if (matrix.format->groupRows > 1) {
+    Result<const Block *> block = blockOf(*segment, row / matrix.format->groupRows);
+    if (!block)
+      return block.takeError();
+    scales = (*block)->scales;
+  }
+  stage(*segment, row);
+  if (Status status = quantizeRow(*matrix.format, staged, scales, to); !status)
+    return within(*segment, row, status.takeError());
+  return ok();
+}
+
+Status QuantizedPanels::fill(int64_t first, int64_t count, std::byte *out) {
+  QuantizedPanelShape shape{*matrix.format, matrix.depth, matrix.paddedColumns, matrix.unitBytes()};
+  staged.assign(matrix.paddedColumns, 0.0f);
+  std::vector<Row> lanes(matrix.width);
+  for (int64_t panel = first; panel < first + count; panel++, out += matrix.unitBytes()) {
+    for (int64_t lane = 0; lane < matrix.width; lane++) {
+      int64_t row = laneRow(matrix, panel, lane);
+      if (row < 0)
+        lanes[lane].clear(*matrix.format, matrix.paddedColumns);
+      else if (Status status = encode(row, lanes[lane]); !status)
+        return status;
+    }
+    packQuantizedPanel(lanes, shape, out);
+  }
+  return ok();
+}
+
+} // namespace qwench::pack
