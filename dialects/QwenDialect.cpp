@@ -40,7 +40,37 @@ LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, in
                        << " and " << dim;
   if (!isa<FloatType, QuantType>(elementType))
     return emitError() << "expected a float or quantized element type, found " << elementType;
+  auto quant = dyn_cast<QuantType>(elementType);
+  if (!quant)
+    return success();
+  bool i4 = quant.getStorage().isSignlessInteger(4);
+  if (quant.getGroupRows() != 1 || quant.getRowScales() || isa<Float4E2M1FNType>(quant.getStorage()) ||
+      i4 != quant.getZeroPoints() || isa<Float8E8M0FNUType, Float8E4M3FNType>(quant.getScale()))
+    return emitError() << "expected codes of i8, f8E4M3FN or i4 with zero points, of f32, f16 or bf16 scales, found "
+                       << elementType;
+  if (dim % quant.groupColumns(dim) || dim % 8)
+    return emitError() << "expected a dim that is a multiple of the group and of 8, found " << dim;
   return success();
+}
+
+QuantType CacheType::getQuant() const { return dyn_cast<QuantType>(getElementType()); }
+
+int64_t CacheType::vectorBytes() const {
+  QuantType quant = getQuant();
+  if (!quant)
+    return getDim() * getElementType().getIntOrFloatBitWidth() / 8;
+  int64_t groups = getDim() / quant.groupColumns(getDim());
+  return getDim() * quant.codeBits() / 8 + groups * (quant.scaleBytes() + (quant.getZeroPoints() ? 1 : 0));
+}
+
+std::string CacheType::formatName() const {
+  std::string text;
+  QuantType quant = getQuant();
+  if (!quant)
+    llvm::raw_string_ostream(text) << getElementType();
+  else
+    text = quant.getStorage().isSignlessInteger(4) ? "int4" : quant.getStorage().isSignlessInteger(8) ? "int8" : "fp8";
+  return text;
 }
 
 LogicalResult QuantType::verify(function_ref<InFlightDiagnostic()> emitError, Type storage, int64_t group, Type scale,

@@ -43,6 +43,28 @@ def Qwen_BatchType : Qwen_Type<"Batch", "batch"> {
 
 def Qwen_CacheType : Qwen_Type<"Cache", "cache"> {
   let summary = "the keys and values of every layer, by slot, head and position";
+  let description = [{
+    A key or value of one head at one position is a vector of `dim` elements. With a float element each is rounded to it.
+    With `!qwen.quant` the vector is a row of its own, quantized when it is written; r is rounding to the nearest integer,
+    ties to even, and all of it is f32 arithmetic. For each group of columns:
+    - `i8`: scale = max |x| / 127, code = r(x * (1 / scale)).
+    - `f8E4M3FN`: scale = max |x| / 448, code = x * (1 / scale) rounded to e4m3.
+    - `i4` with zero points: scale = (max(x, 0) - min(x, 0)) / 15, zero = r(-min(x, 0) * (1 / scale)),
+      code = r(x * (1 / scale)) + zero, within 0 to 15.
+    The scale is rounded to its type before it is used; where it is 0 all codes mean 0.
+
+    ```mlir
+    !qwen.cache<layers = 28, heads = 8, dim = 128, !qwen.quant<i4, group = 32, scale = f16, zero_points = true>>
+    ```
+  }];
+  let extraClassDeclaration = [{
+    /// The element if it is quantized, else null.
+    QuantType getQuant() const;
+    /// Bytes of one vector, its scales and zero points included.
+    int64_t vectorBytes() const;
+    /// The format's name: "bf16", "int4", ...
+    std::string formatName() const;
+  }];
   let parameters = (ins "int64_t":$layers, "int64_t":$heads, "int64_t":$dim, "::mlir::Type":$elementType);
   let assemblyFormat = "`<` `layers` `=` $layers `,` `heads` `=` $heads `,` `dim` `=` $dim `,` $elementType `>`";
   let genVerifyDecl = 1;

@@ -143,7 +143,8 @@ Status Compilation::importDirectory() {
   import.name = source.name;
   std::optional<hf::DType> type = weightType(source);
   import.dtype = options.dtype.value_or(type == hf::DType::F32 ? ElementType::F32 : ElementType::BF16);
-  import.kvDtype = options.kvDtype.value_or(import.dtype);
+  bool f32 = import.dtype == ElementType::F32;
+  import.kvDtype = options.kvDtype.value_or(f32 ? CacheFormat::F32 : CacheFormat::BF16);
   import.maxContext = options.maxContext.value_or(source.config->maxPositionEmbeddings);
   Result<OwningOpRef<ModuleOp>> imported = importModel(*context, *source.config, import);
   if (!imported)

@@ -18,8 +18,9 @@ struct CompileOptions {
   std::string model;
   std::string output; ///< empty: not given
   std::string target = "x86-64", cpu = "native";
-  std::optional<ElementType> dtype, kvDtype; ///< of floats; default: what the checkpoint has
-  WeightFormats formats;                     ///< of weights that are not floats
+  std::optional<ElementType> dtype;   ///< of floats; default: what the checkpoint has
+  WeightFormats formats;              ///< of weights that are not floats
+  std::optional<CacheFormat> kvDtype; ///< default: as dtype
   std::optional<int64_t> maxContext;         ///< default: max_position_embeddings
   Rung emit = Rung::Executable;
   bool externalWeights = false;

@@ -78,7 +78,7 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
                       "columns that share a scale in int8, int4 and int4z (default: a row, 64 and 64)")
       ->check(CLI::Range(16, 1024));
   command->add_option("--kv-dtype", arguments.kvDtype,
-                      "bf16 or f32: format of the KV cache (default: as --dtype)");
+                      "format of the KV cache: " + cacheFormatNames() + " (default: as --dtype)");
   arguments.maxContextOption =
       command->add_option("--max-context", arguments.maxContext,
                           "positions a sequence can hold (default: max_position_embeddings)");
@@ -101,27 +101,19 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
 /// The words of the command line as values.
 Result<CompileOptions> resolve(const CompileArguments &arguments) {
   CompileOptions options = arguments.options;
-  auto element = [](const char *option, const std::string &text) -> Result<std::optional<ElementType>> {
-    if (text.empty())
-      return std::optional<ElementType>();
-    std::optional<ElementType> type = parseElementType(text);
-    if (!type)
-      return userError(std::string(option) + ": expected bf16 or f32, found '" + text + "'");
-    return type;
-  };
   std::optional<ElementType> dtype = parseElementType(arguments.dtype);
   if (!dtype)
     options.formats.dtype = arguments.dtype;
   for (const std::string &rule : arguments.dtypeFor)
     options.formats.dtypeFor += (options.formats.dtypeFor.empty() ? "" : ",") + rule;
-  Result<std::optional<ElementType>> kvDtype = element("--kv-dtype", arguments.kvDtype);
-  if (!kvDtype)
-    return kvDtype.takeError();
+  std::optional<CacheFormat> kvDtype = parseCacheFormat(arguments.kvDtype);
+  if (!arguments.kvDtype.empty() && !kvDtype)
+    return userError("--kv-dtype: expected one of " + cacheFormatNames() + ", found '" + arguments.kvDtype + "'");
   Result<Rung> emit = parseRung(arguments.emit);
   if (!emit)
     return emit.takeError();
   options.dtype = dtype;
-  options.kvDtype = *kvDtype;
+  options.kvDtype = kvDtype;
   options.emit = *emit;
   if (arguments.maxContextOption->count())
     options.maxContext = arguments.maxContext;

@@ -12,6 +12,9 @@ namespace qwench::evaluator {
 /// `value` as a float of type `type` holds it, rounded to nearest even.
 float roundTo(mlir::Type type, float value);
 
+/// Replaces a key or value [dim] of one head by what a cache of this type holds of it (QwenDialect.td says how).
+void roundVector(qwen::CacheType type, float *vector);
+
 /// Keys and values of every (layer, slot), position after position.
 class Cache {
 public:

@@ -36,8 +36,11 @@ static Type productElement(OpOperand &use) {
     return elementOf(grouped.getWeight());
   if (auto router = dyn_cast<FusedRouterOp>(op))
     return elementOf(router.getWeight());
-  if (auto attention = dyn_cast<AttentionOp>(op))
-    return attention.getCache().getType().getElementType();
+  if (auto attention = dyn_cast<AttentionOp>(op)) {
+    // Quantized keys meet queries in f32: they are dequantized for it.
+    Type element = attention.getCache().getType().getElementType();
+    return isa<QuantType>(element) ? Type(Float32Type::get(op->getContext())) : element;
+  }
   return {};
 }
 

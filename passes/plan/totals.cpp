@@ -65,8 +65,7 @@ void qwench::setTotals(ModuleOp module, func::FuncOp forward, const TargetProper
     sum.matrix = layer.matrix;
   }
   CacheType cache = layers.getCache().getType();
-  int64_t cacheBytes = 2 * cache.getLayers() * cache.getHeads() * cache.getDim() *
-                       cache.getElementType().getIntOrFloatBitWidth() / 8;
+  int64_t cacheBytes = 2 * cache.getLayers() * cache.getHeads() * cache.vectorBytes();
   auto logits = cast<RankedTensorType>(forward.getResultTypes()[0]);
   auto weightBytes = module->getAttrOfType<IntegerAttr>("qwen.weight_bytes").getInt();
   module->removeAttr("qwen.weight_bytes");
@@ -86,5 +85,5 @@ void qwench::setTotals(ModuleOp module, func::FuncOp forward, const TargetProper
                                        number("flops_per_token", sum.flops), number("flops_per_output", head.flops),
                                        number("attention_flops_per_pair", sum.attentionFlops),
                                        b.getNamedAttr("dtype", TypeAttr::get(sum.matrix)),
-                                       b.getNamedAttr("kv_dtype", TypeAttr::get(cache.getElementType()))}));
+                                       b.getNamedAttr("kv_dtype", b.getStringAttr(cache.formatName()))}));
 }

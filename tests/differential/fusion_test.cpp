@@ -65,7 +65,7 @@ std::string print(mlir::ModuleOp module) {
 class fusion : public testing::TestWithParam<std::string> {
 protected:
   void SetUp() override {
-    auto imported = importGolden(context, GetParam(), ElementType::BF16, ElementType::F32);
+    auto imported = importGolden(context, GetParam(), ElementType::BF16, CacheFormat::F32);
     ASSERT_TRUE(imported) << imported.error().message;
     module = imported.take();
     auto logits = logitsOf(*module, weights);

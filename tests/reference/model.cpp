@@ -55,7 +55,7 @@ std::string goldenDirectory(const std::string &name) {
 }
 
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name,
-                                                       ElementType dtype, ElementType kvDtype) {
+                                                       ElementType dtype, CacheFormat kvDtype) {
   Result<hf::ModelConfig> config = hf::readConfig(goldenDirectory(name));
   if (!config)
     return config.takeError();

@@ -20,7 +20,7 @@ std::string goldenDirectory(const std::string &name);
 
 /// The model stage of a golden model's configuration: matrices and cache of the given types.
 Result<mlir::OwningOpRef<mlir::ModuleOp>> importGolden(mlir::MLIRContext &context, const std::string &name,
-                                                       ElementType dtype, ElementType kvDtype);
+                                                       ElementType dtype, CacheFormat kvDtype);
 
 /// The checkpoint of a golden model, validated.
 Result<hf::Checkpoint> openGolden(const std::string &name);

@@ -26,7 +26,7 @@ protected:
     Result<hf::Checkpoint> checkpoint = openGolden(GetParam());
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     weights.emplace(checkpointWeights(*checkpoint));
-    auto imported = importGolden(context, GetParam(), ElementType::F32, ElementType::F32);
+    auto imported = importGolden(context, GetParam(), ElementType::F32, CacheFormat::F32);
     ASSERT_TRUE(imported) << imported.error().message;
     module = imported.take();
     auto read = goldenPrompts(GetParam());

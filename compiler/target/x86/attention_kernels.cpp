@@ -22,6 +22,7 @@ struct AttentionTile {
   Value scores, weights, values;     ///< S [queries, kKeyBlock] f32, P likewise, O [queries, dim] f32
   Value maxima, sums;                ///< of each query vector so far, f32
   CacheHead cache;
+  std::optional<CacheReader> reader; ///< of a quantized cache
   Value head, first, count; ///< key/value head, first row, number of query vectors
   Value run;                ///< of the keys, with `stats`
 
@@ -51,6 +52,7 @@ AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
     at += llvm::alignTo(elements * element.getIntOrFloatBitWidth() / 8, 128);
     return view;
   };
+  assert(attentionScratchBytes(op, queries) <= kScratchBytes);
   queryOffsets = take(queries, b.getI64Type());
   weightOffsets = take(queries, b.getI64Type());
   maxima = take(queries, b.getF32Type());
@@ -58,7 +60,8 @@ AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
   scores = take(queries * kKeyBlock, b.getF32Type());
   weights = take(queries * kKeyBlock, query.element);
   values = take(queries * dim, b.getF32Type());
-  assert(at <= kScratchBytes);
+  if (op.getCache().getType().getQuant())
+    reader.emplace(b, op.getCache().getType(), at);
 }
 
 void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
@@ -76,9 +79,10 @@ void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
 
 void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   int64_t depth = cache.depth;
-  Value start = b.add(cache.keys, b.mul(block, kKeyBlock * dim));
+  Value memory = reader ? reader->keys(b, cache, block) : cache.memory;
+  Value start = reader ? b.index(0) : b.add(cache.keys, b.mul(block, kKeyBlock * dim));
   for (int64_t panel = 0; panel < kKeyBlock / kPanel; ++panel) {
-    Product product{query.memory, queryOffsets, cache.memory, b.add(start, panel * kPanel * dim), kPanel * depth,
+    Product product{query.memory, queryOffsets, memory, b.add(start, panel * kPanel * dim), kPanel * depth,
                     kLanes * depth, depth, dim / depth, scores, kKeyBlock, false};
     forRowBlocks(b, b.index(0), count, [&](Value r, int64_t rows) {
       emitProduct(b, product, r, rows, b.add(b.mul(r, kKeyBlock), panel * kPanel));
@@ -146,9 +150,10 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
 
 void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
   int64_t depth = cache.depth;
-  Value start = b.add(cache.values, b.mul(block, kKeyBlock * dim));
+  Value memory = reader ? reader->values(b, cache, block) : cache.memory;
+  Value start = reader ? b.index(0) : b.add(cache.values, b.mul(block, kKeyBlock * dim));
   b.loop(dim, kPanel, [&](Value column) {
-    Product product{weights, weightOffsets, cache.memory, b.add(start, b.mul(column, depth)), dim * depth,
+    Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, depth)), dim * depth,
                     kLanes * depth, depth, kKeyBlock / depth, values, dim, true};
     forRowBlocks(b, b.index(0), count, [&](Value r, int64_t rows) {
       emitProduct(b, product, r, rows, b.add(b.mul(r, dim), column));
@@ -234,6 +239,14 @@ Value endOfRun(KernelBuilder &b, Value row, Value end) {
 }
 
 } // namespace
+
+int64_t x86::attentionScratchBytes(AttentionOp op, int64_t queries) {
+  CacheType cache = op.getCache().getType();
+  auto part = [](int64_t bytes) { return llvm::alignTo(bytes, 128); };
+  int64_t lists = 2 * part(queries * 8) + 2 * part(queries * 4), blocks = 2 * part(queries * kKeyBlock * 4);
+  int64_t reader = cache.getQuant() ? CacheReader::scratchBytes(cache) : 0;
+  return lists + blocks + part(queries * cache.getDim() * 4) + reader;
+}
 
 Value x86::attentionTiles(KernelBuilder &b, Operation *op) {
   auto attention = cast<AttentionOp>(op);

@@ -1,6 +1,7 @@
 // The tile programs of the x86 backend: for each planned op a body and a number of tiles.
 #pragma once
 
+#include "compiler/target/x86/cache.h"
 #include "compiler/target/x86/kernel_builder.h"
 
 namespace qwench::x86 {
@@ -11,8 +12,6 @@ constexpr int64_t kScratchBytes = 256 << 10;
 constexpr int64_t kMaxListedRows = 512;
 /// Most experts of a router: a block of rows' probabilities stays in scratch.
 constexpr int64_t kMaxExperts = 2048;
-/// Keys that one pass of streaming softmax takes; the cache's capacity is a multiple.
-constexpr int64_t kKeyBlock = 64;
 /// Most query vectors (rows by heads of a group) of an attention tile, unless one row has more.
 constexpr int64_t kQueryBlock = 48;
 /// Tiles of attention that one row gives at least: runs of keys by key/value heads. Enough for any team to share evenly.
@@ -47,6 +46,8 @@ void emitRope(KernelBuilder &b, mlir::Operation *op);
 void emitCacheWrite(KernelBuilder &b, mlir::Operation *op);
 void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
+/// Scratch that a tile of this many query vectors takes.
+int64_t attentionScratchBytes(qwen::AttentionOp op, int64_t queries);
 mlir::Value attentionTiles(KernelBuilder &b, mlir::Operation *op);
 void emitAttention(KernelBuilder &b, mlir::Operation *op);
 mlir::Value attentionCombineTiles(KernelBuilder &b, mlir::Operation *op);
@@ -67,14 +68,5 @@ void forTileRows(KernelBuilder &b, mlir::Operation *op, mlir::Value of, llvm::fu
 /// 1 / sqrt(mean of squares + eps) of `width` elements (a multiple of kLanes, zeros behind `count`) from `at` on.
 mlir::Value inverseRms(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t width, int64_t count, float eps);
 int64_t padded(int64_t width);
-
-/// Where a cache keeps the keys and values of one slot, layer and head.
-struct CacheHead {
-  mlir::Value memory; ///< memref<?xT>
-  mlir::Value keys;   ///< element index of the keys: panels of 32 positions, as weights [positions, D] are packed
-  mlir::Value values; ///< element index of the values: steps of `depth` positions, D columns each
-  int64_t dim, depth;
-};
-CacheHead cacheHead(KernelBuilder &b, qwen::CacheType type, mlir::Value slot, mlir::Value head);
 
 } // namespace qwench::x86

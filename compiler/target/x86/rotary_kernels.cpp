@@ -1,4 +1,4 @@
-// Rotary embedding, per-head norms and the cache's write side.
+// Rotary embedding, per-head norms, and the ops that write to the cache.
 #include "compiler/target/x86/kernels.h"
 
 using namespace mlir;
@@ -110,64 +110,7 @@ void rotateHead(KernelBuilder &b, Value in, Value source, const Rows &table, Val
   });
 }
 
-//===-- The cache -------------------------------------------------------------------------------------------------===//
-
-/// One head's key, contiguous in the cache's element type at `source`, into its lane of a panel.
-void writeKey(KernelBuilder &b, const CacheHead &head, Value source, Value at, Value position) {
-  Value lane = b.mul(b.rem(position, kPanel), head.depth);
-  Value target = b.add(b.add(head.keys, b.mul(b.div(position, kPanel), kPanel * head.dim)), lane);
-  auto type = VectorType::get({head.depth}, cast<MemRefType>(head.memory.getType()).getElementType());
-  b.loop(head.dim / head.depth, 1, [&](Value step) {
-    Value group = vector::LoadOp::create(b, type, source, ValueRange{b.add(at, b.mul(step, head.depth))});
-    vector::StoreOp::create(b, group, head.memory, ValueRange{b.add(target, b.mul(step, kPanel * head.depth))});
-  });
-}
-
-/// One head's value, `dim` f32 at `source`. Rows of one step of two positions belong to different tiles: only the row's
-/// own lanes are stored, so that no tile writes what another one owns.
-void writeValue(KernelBuilder &b, const CacheHead &head, Value source, Value at, Value position) {
-  Value target = b.add(head.values, b.mul(b.div(position, head.depth), head.dim * head.depth));
-  if (head.depth == 1) {
-    b.loop(head.dim, kLanes, [&](Value i) { b.store(b.load(source, b.add(at, i)), head.memory, b.add(target, i)); });
-    return;
-  }
-  auto words = VectorType::get({kLanes}, b.getI32Type());
-  // As integers: a CPU without bf16 would convert each lane of a masked store to f32 and back.
-  auto pairs = VectorType::get({2 * kLanes}, b.getI16Type());
-  Value halves = b.view(b.field(StepField::Cache, b.flat(b.getI8Type())), b.index(0), b.getI16Type());
-  Value odd = b.rem(position, 2);
-  SmallVector<bool> evenLanes(2 * kLanes), oddLanes(2 * kLanes);
-  for (int64_t i = 0; i < 2 * kLanes; ++i)
-    (i % 2 ? oddLanes : evenLanes)[i] = true;
-  auto maskType = VectorType::get({2 * kLanes}, b.getI1Type());
-  auto mask = [&](ArrayRef<bool> lanes) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(maskType, lanes)); };
-  Value isOdd = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, odd, b.index(1));
-  Value lanes = arith::SelectOp::create(b, isOdd, mask(oddLanes), mask(evenLanes));
-  b.loop(head.dim, kLanes, [&](Value i) {
-    Value rounded = b.round(b.load(source, b.add(at, i)), b.getBF16Type());
-    Value bits = vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getI16Type()), rounded);
-    Value low = arith::ExtUIOp::create(b, words, bits);
-    Value high = arith::ShLIOp::create(b, low, arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, 16))));
-    Value both = arith::OrIOp::create(b, low, high);
-    Value spread = vector::BitCastOp::create(b, pairs, both);
-    vector::MaskedStoreOp::create(b, halves, ValueRange{b.add(target, b.mul(i, 2))}, lanes, spread);
-  });
-}
-
 } // namespace
-
-CacheHead x86::cacheHead(KernelBuilder &b, CacheType type, Value slot, Value head) {
-  CacheHead result;
-  result.dim = type.getDim();
-  result.depth = type.getElementType().isF32() ? 1 : 2;
-  result.memory = b.view(b.field(StepField::Cache, b.flat(b.getI8Type())), b.index(0), type.getElementType());
-  Value plane = b.mul(b.field(StepField::CacheCapacity, b.getIndexType()), type.getDim());
-  Value layer = b.add(b.mul(slot, type.getLayers()), b.layer);
-  Value which = b.add(b.mul(layer, type.getHeads()), head);
-  result.keys = b.mul(b.mul(which, 2), plane);
-  result.values = b.add(result.keys, plane);
-  return result;
-}
 
 void x86::emitRope(KernelBuilder &b, Operation *op) {
   auto rope = cast<RopeOp>(op);
@@ -186,15 +129,14 @@ void x86::emitCacheWrite(KernelBuilder &b, Operation *op) {
   auto write = cast<CacheWriteOp>(op);
   CacheType cache = write.getCache().getType();
   Rows key = b.rows(write.getKey()), value = b.rows(write.getValue());
-  Value rounded = b.scratchAt(0, cache.getElementType());
+  CacheWriter writer(b, cache, 0);
   forTileRows(b, op, {}, [&](Value row) {
     Value slot = b.item(StepField::Slots, row), position = b.item(StepField::Positions, row);
     b.loop(cache.getHeads(), 1, [&](Value head) {
       CacheHead place = cacheHead(b, cache, slot, head);
-      Value keyAt = b.add(b.mul(row, key.stride), b.mul(head, cache.getDim()));
-      b.loop(cache.getDim(), kLanes, [&](Value i) { b.store(b.load(key.memory, b.add(keyAt, i)), rounded, i); });
-      writeKey(b, place, rounded, b.index(0), position);
-      writeValue(b, place, value.memory, b.add(b.mul(row, value.stride), b.mul(head, cache.getDim())), position);
+      Value column = b.mul(head, cache.getDim());
+      writer.writeKey(b, place, key.memory, b.add(b.mul(row, key.stride), column), position);
+      writer.writeValue(b, place, value.memory, b.add(b.mul(row, value.stride), column), position);
     });
   });
 }
@@ -207,7 +149,8 @@ void x86::emitQkNormRopeCache(KernelBuilder &b, Operation *op) {
   int64_t heads = out.width / dim;
   Weight qNorm = b.weight(fused.getQNorm()), kNorm = b.weight(fused.getKNorm());
   float eps = fused.getEps().convertToFloat();
-  Value rounded = b.scratchAt(0, cache.getElementType());
+  Value rotated = b.scratchAt(0, b.getF32Type());
+  CacheWriter writer(b, cache, dim * 4);
   forTileRows(b, op, dest(op), [&](Value row) {
     Value slot = b.item(StepField::Slots, row), position = b.item(StepField::Positions, row);
     Value source = b.mul(row, qkv.stride), tableRow = b.mul(row, table.stride);
@@ -219,9 +162,9 @@ void x86::emitQkNormRopeCache(KernelBuilder &b, Operation *op) {
     b.loop(groups, 1, [&](Value head) {
       CacheHead place = cacheHead(b, cache, slot, head);
       Value key = b.add(b.add(source, heads * dim), b.mul(head, dim));
-      rotateHead(b, qkv.memory, key, table, tableRow, dim, rounded, b.index(0), &kNorm, eps);
-      writeKey(b, place, rounded, b.index(0), position);
-      writeValue(b, place, qkv.memory, b.add(key, groups * dim), position);
+      rotateHead(b, qkv.memory, key, table, tableRow, dim, rotated, b.index(0), &kNorm, eps);
+      writer.writeKey(b, place, rotated, b.index(0), position);
+      writer.writeValue(b, place, qkv.memory, b.add(key, groups * dim), position);
     });
   });
 }

@@ -146,7 +146,7 @@ void StepToLLVM::emitProgram() {
   w.text("cpu", cpu);
   w.text("features", features);
   w.text("dtype", typeName("dtype"));
-  w.text("kv_dtype", typeName("kv_dtype"));
+  w.text("kv_dtype", program.getAs<StringAttr>("kv_dtype").getValue());
   for (StringRef name : {"vocab_size", "logits_stride", "max_context", "layers"})
     w.number(64, number(name));
   for (int64_t value : {plan.getPrefillRows(), plan.getDecodeRows(), plan.getArenaBytes(), plan.getThreadScratchBytes(),

@@ -95,6 +95,11 @@ public:
           status = userError("expected a head_dim that is a multiple of 32 up to 256 and at most 128 heads per kv head "
                              "for x86-64, found " +
                              std::to_string(query.getDimSize(2)) + " and " + std::to_string(group));
+        int64_t scratch = x86::attentionScratchBytes(attention, std::max(group, x86::kQueryBlock));
+        if (scratch > x86::kScratchBytes)
+          status = userError("expected attention tiles of at most " + std::to_string(x86::kScratchBytes) +
+                             " bytes of scratch for x86-64, found " + std::to_string(scratch) +
+                             ": choose another format for the KV cache");
       }
     });
     return status;

@@ -23,6 +23,50 @@ std::optional<ElementType> qwench::parseElementType(std::string_view name) {
   return std::nullopt;
 }
 
+static constexpr std::pair<std::string_view, CacheFormat> kCacheFormats[] = {{"bf16", CacheFormat::BF16},
+                                                                            {"f32", CacheFormat::F32},
+                                                                            {"fp8", CacheFormat::FP8},
+                                                                            {"int8", CacheFormat::Int8},
+                                                                            {"int4", CacheFormat::Int4}};
+
+std::string_view qwench::name(CacheFormat format) {
+  return llvm::find_if(kCacheFormats, [&](const auto &known) { return known.second == format; })->first;
+}
+
+std::optional<CacheFormat> qwench::parseCacheFormat(std::string_view name) {
+  for (auto [known, format] : kCacheFormats)
+    if (name == known)
+      return format;
+  return std::nullopt;
+}
+
+std::string qwench::cacheFormatNames() {
+  std::string names;
+  for (auto [name, format] : kCacheFormats)
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  return names;
+}
+
+/// The element of a cache of heads of `dim`: 4 bits have a scale and a zero point for each 32 columns (16 where 32 do not
+/// divide a head), 8 bits a scale for each head's vector.
+static Type cacheElement(MLIRContext *context, CacheFormat format, int64_t dim) {
+  Builder b(context);
+  auto rows = [&](Type storage) { return QuantType::get(context, storage, 0, b.getF32Type(), 1, false, false); };
+  switch (format) {
+  case CacheFormat::BF16:
+    return b.getBF16Type();
+  case CacheFormat::F32:
+    return b.getF32Type();
+  case CacheFormat::FP8:
+    return rows(Float8E4M3FNType::get(context));
+  case CacheFormat::Int8:
+    return rows(b.getI8Type());
+  case CacheFormat::Int4:
+    return QuantType::get(context, b.getIntegerType(4), dim % 32 ? 16 : 32, b.getF16Type(), 1, true, false);
+  }
+  return {};
+}
+
 namespace {
 
 /// Layers that share a function, in the order of their first one.
@@ -100,7 +144,7 @@ OwningOpRef<ModuleOp> Importer::run() {
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc);
   builder.setInsertionPointToEnd(module->getBody());
   cacheType = CacheType::get(builder.getContext(), config.layerCount(), config.kvHeads, config.headDim,
-                             floatType(options.kvDtype));
+                             cacheElement(builder.getContext(), options.kvDtype, config.headDim));
   describeModel(*module);
   std::vector<LayerKind> kinds = layerKinds(config);
   addModelWeights();

@@ -22,10 +22,19 @@ enum class ElementType { BF16, F32 };
 std::string_view name(ElementType type);
 std::optional<ElementType> parseElementType(std::string_view name);
 
+/// Formats of the KV cache; those of fewer bits have scales for each head's vector, or groups of it.
+enum class CacheFormat { BF16, F32, FP8, Int8, Int4 };
+
+/// As the command line spells it: "int4".
+std::string_view name(CacheFormat format);
+std::optional<CacheFormat> parseCacheFormat(std::string_view name);
+/// All names, separated by ", ".
+std::string cacheFormatNames();
+
 struct ImportOptions {
   std::string name;                        ///< of the model, for people
   ElementType dtype = ElementType::BF16;   ///< of matrices; norms and biases are f32
-  ElementType kvDtype = ElementType::BF16; ///< of the cache
+  CacheFormat kvDtype = CacheFormat::BF16; ///< of the cache
   int64_t maxContext = 0;                  ///< positions, > 0
 };
 

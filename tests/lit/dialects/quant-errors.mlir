@@ -39,3 +39,13 @@ func.func @extent(%x: tensor<?x128xf32>) {
   %0 = qwen.quantize(%x) : (tensor<?x128xf32>) -> tensor<?x64x!qwen.quant<i8, group = 64, scale = f32>>
   return
 }
+
+// -----
+
+// expected-error @below {{expected codes of i8, f8E4M3FN or i4 with zero points, of f32, f16 or bf16 scales, found '!qwen.quant<i4, group = 16, scale = f16>'}}
+func.func private @f(!qwen.cache<layers = 1, heads = 1, dim = 32, !qwen.quant<i4, group = 16, scale = f16>>)
+
+// -----
+
+// expected-error @below {{expected a dim that is a multiple of the group and of 8, found 48}}
+func.func private @f(!qwen.cache<layers = 1, heads = 1, dim = 48, !qwen.quant<i4, group = 32, scale = f16, zero_points = true>>)

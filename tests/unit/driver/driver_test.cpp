@@ -42,7 +42,7 @@ struct Model {
 
   Model() {
     Result<hf::ModelConfig> config = hf::readConfig(QWENCH_SOURCE_DIR "/tests/golden/models/moe-base");
-    module = importModel(*context, *config, {"moe-base", ElementType::BF16, ElementType::BF16, 256}).take();
+    module = importModel(*context, *config, {"moe-base", ElementType::BF16, CacheFormat::BF16, 256}).take();
     target = createTarget("x86-64", {"x86-64-v4", {}}).take();
     options.target = target.get();
     options.program = {"moe-base", 256};

@@ -1,6 +1,8 @@
 // Each op of the model level does what its documentation says, on numbers that can be checked by hand.
 #include "tests/unit/evaluator/evaluate.h"
 
+#include "mlir/AsmParser/AsmParser.h"
+
 #include <cmath>
 
 namespace qwench::evaluator {
@@ -188,6 +190,35 @@ std::string routerText(const char *normalize) {
          R"(} : (tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>)
     return %w, %e : tensor<?x2xf32>, tensor<?x2xi32>
   })";
+}
+
+/// What a cache of this element holds of a key.
+std::vector<float> held(const char *element, std::vector<float> key) {
+  mlir::MLIRContext context;
+  context.loadDialect<qwen::QwenDialect>();
+  std::string text = "!qwen.cache<layers = 1, heads = 1, dim = " + std::to_string(key.size()) + ", " + element + ">";
+  roundVector(mlir::cast<qwen::CacheType>(mlir::parseType(text, &context)), key.data());
+  return key;
+}
+
+TEST(cache_write, gives_each_vector_its_scale) {
+  std::vector<float> key = {127, -63.4f, 0.5f, 1.5f, 2.6f, 0, -0.4f, 3};
+  EXPECT_EQ(held("!qwen.quant<i8, group = 0, scale = f32>", key), (std::vector<float>{127, -63, 0, 2, 3, 0, 0, 3}));
+  EXPECT_EQ(held("!qwen.quant<i8, group = 0, scale = f32>", std::vector<float>(8)), std::vector<float>(8));
+  // Scale 2: e4m3 has the steps 16 from 128 on, 2^-9 at 0.
+  key = {896, 2 * 135, -2 * 137, 2, 0x1p-9f, 0x1p-8f, -0x1.8p-8f, 0};
+  EXPECT_EQ(held("!qwen.quant<f8E4M3FN, group = 0, scale = f32>", key),
+            (std::vector<float>{896, 2 * 128, -2 * 144, 2, 0, 0x1p-8f, -0x1p-7f, 0}));
+}
+
+TEST(cache_write, of_4_bits_has_a_zero_point_for_each_group) {
+  std::vector<float> key(32);
+  key[0] = -3, key[1] = 12, key[2] = 0.4f, key[3] = 5.5f;    // scale 1, zero 3
+  key[16] = 30, key[17] = 3, key[18] = 1.1f, key[19] = 0.9f; // scale 2, zero 0
+  std::vector<float> expected(32);
+  expected[0] = -3, expected[1] = 12, expected[2] = 0, expected[3] = 6;
+  expected[16] = 30, expected[17] = 4, expected[18] = 2, expected[19] = 0;
+  EXPECT_EQ(held("!qwen.quant<i4, group = 16, scale = f16, zero_points = true>", key), expected);
 }
 
 TEST(router, gives_the_likeliest_experts_the_lower_index_first_among_equals) {

@@ -39,7 +39,7 @@ std::string print(mlir::ModuleOp module) {
 }
 
 std::string import(bool moe, const std::string &more,
-                   ImportOptions options = {"test", ElementType::BF16, ElementType::BF16, 256}) {
+                   ImportOptions options = {"test", ElementType::BF16, CacheFormat::BF16, 256}) {
   Result<hf::ModelConfig> config = hf::parseConfig(configText(moe, more), "config.json");
   if (!config)
     return "config: " + config.error().message;
@@ -164,10 +164,10 @@ TEST(Import, BiasesAndAnUntiedHeadAreOperands) {
 
 TEST(Import, FormatsOfWeightsAndCacheAreFree) {
   std::string text =
-      import(false, R"(, "num_hidden_layers": 1)", {"test", ElementType::F32, ElementType::BF16, 256});
+      import(false, R"(, "num_hidden_layers": 1)", {"test", ElementType::F32, CacheFormat::BF16, 256});
   EXPECT_THAT(text, HasSubstr("@dense.q_proj : tensor<128x64xf32>"));
   EXPECT_THAT(text, HasSubstr("!qwen.cache<layers = 1, heads = 2, dim = 32, bf16>"));
-  text = import(false, R"(, "num_hidden_layers": 1)", {"test", ElementType::BF16, ElementType::F32, 256});
+  text = import(false, R"(, "num_hidden_layers": 1)", {"test", ElementType::BF16, CacheFormat::F32, 256});
   EXPECT_THAT(text, HasSubstr("!qwen.cache<layers = 1, heads = 2, dim = 32, f32>"));
 }
 
@@ -198,7 +198,7 @@ TEST(Import, EveryGoldenConfigurationImports) {
     Result<hf::ModelConfig> config = hf::readConfig(entry.path().string());
     ASSERT_TRUE(config) << config.error().message;
     mlir::MLIRContext context;
-    auto module = importModel(context, *config, {"golden", ElementType::F32, ElementType::F32, 512});
+    auto module = importModel(context, *config, {"golden", ElementType::F32, CacheFormat::F32, 512});
     EXPECT_TRUE(module) << entry.path() << ": " << module.error().message;
     found++;
   }
@@ -206,6 +206,6 @@ TEST(Import, EveryGoldenConfigurationImports) {
 }
 
 TEST(Import, AnEmptyContextIsAUserError) {
-  EXPECT_EQ(import(false, R"(, "num_hidden_layers": 1)", {"test", ElementType::F32, ElementType::F32, 0}),
+  EXPECT_EQ(import(false, R"(, "num_hidden_layers": 1)", {"test", ElementType::F32, CacheFormat::F32, 0}),
             "error: expected a context of at least 1 token, found 0");
 }

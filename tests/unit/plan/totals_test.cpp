@@ -17,12 +17,13 @@ struct Totals {
   int64_t bytesPerToken = 0, flopsPerToken = 0, flopsPerOutput = 0, attentionFlopsPerPair = 0, cacheBytes = 0;
 };
 
-Totals totalsOf(const std::string &config, std::vector<std::string> disabled = {}) {
+Totals totalsOf(const std::string &config, std::vector<std::string> disabled = {},
+                CacheFormat cache = CacheFormat::BF16) {
   Totals totals;
   Result<hf::ModelConfig> parsed = hf::parseConfig(config, "config.json");
   EXPECT_TRUE(parsed) << parsed.error().message;
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  auto module = importModel(context, *parsed, {"model", ElementType::BF16, ElementType::BF16, 4096});
+  auto module = importModel(context, *parsed, {"model", ElementType::BF16, cache, 4096});
   auto target = createTarget("x86-64", {.cpu = "znver4", .gpus = {}});
   EXPECT_TRUE(module && target);
   TargetProperties properties = (*target)->properties();
@@ -62,6 +63,15 @@ TEST(Totals, OfADenseModel) {
   EXPECT_EQ(totals.flopsPerOutput, 2 * head);
   EXPECT_EQ(totals.attentionFlopsPerPair, 28 * 4 * 16 * 128);
   EXPECT_EQ(totals.cacheBytes, 112 << 10);
+}
+
+TEST(Totals, OfACacheCountScalesAndZeroPoints) {
+  int64_t vectors = 2 * 28 * 8;
+  EXPECT_EQ(totalsOf(dense06B, {}, CacheFormat::Int8).cacheBytes, vectors * (128 + 4));
+  EXPECT_EQ(totalsOf(dense06B, {}, CacheFormat::FP8).cacheBytes, vectors * (128 + 4));
+  int64_t int4 = totalsOf(dense06B, {}, CacheFormat::Int4).cacheBytes;
+  EXPECT_EQ(int4, vectors * (64 + 4 * (2 + 1)));
+  EXPECT_LE(int4, 0.33 * vectors * 256) << "saves at least 67 % of bf16's bytes";
 }
 
 TEST(Totals, OfAMixtureOfExpertsCountTheActiveOnes) {

@@ -5,7 +5,7 @@
 module attributes {
   qwen.plan = #qwen.plan<arenaBytes = 0, threadScratchBytes = 1024, weightBytes = 0, cacheBytesPerPosition = 64, cacheGranule = 64, prefillRows = 8, decodeRows = 4>,
   qwen.plan_hash = 42 : i64,
-  qwen.program = {attention_flops_per_pair = 0 : i64, dtype = bf16, flops_per_output = 0 : i64, flops_per_token = 0 : i64, kv_dtype = bf16, layers = 1 : i64, logits_stride = 32 : i64, max_context = 64 : i64, name = "model", vocab_size = 32 : i64, weight_bytes_per_token = 0 : i64}} {
+  qwen.program = {attention_flops_per_pair = 0 : i64, dtype = bf16, flops_per_output = 0 : i64, flops_per_token = 0 : i64, kv_dtype = "bf16", layers = 1 : i64, logits_stride = 32 : i64, max_context = 64 : i64, name = "model", vocab_size = 32 : i64, weight_bytes_per_token = 0 : i64}} {
   // CHECK-LABEL: (team-schedule)
   // CHECK: func.func private @qwench_team_barrier(!llvm.ptr)
 

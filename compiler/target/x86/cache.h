@@ -1,0 +1,88 @@
+// The KV cache in memory: where the keys and values of a slot, layer and head are, how they are written and how blocks of
+// them are read.
+//
+// Capacity C (a multiple of 64 positions), vectors of D elements:
+//   cache [slots][layers][heads][keys, values][C * vectorBytes]
+// Keys of floats are panels of 32 positions, packed as weights [positions, D] are; values are steps of `depth` positions by
+// D columns. So both are the right operand of the micro-kernels as they lie.
+//
+// Quantized keys and values are blocks of 64 positions, each [codes][scales: groups x 64][zero points: groups x 64]:
+//   keys    [4 x 16 positions][D / n][16 lanes: positions] words of n columns, n = 8 codes of 4 bits or 4 of 8 bits;
+//           byte i of a 4-bit word has columns i (low) and 4 + i (high)
+//   values  [16 x 4 positions][D / m][16 lanes: columns] words of 4 positions, a byte each, m = 16 columns of 8 bits, or
+//           32 of 4 bits: lane l has columns l (low) and 16 + l (high)
+// A byte belongs to one position, so that tiles of different rows never write the same one. i8 is stored plus 128.
+#pragma once
+
+#include "compiler/target/x86/kernel_builder.h"
+
+namespace qwench::x86 {
+
+/// Keys that one pass of streaming softmax takes; the cache's capacity is a multiple.
+constexpr int64_t kKeyBlock = 64;
+
+/// Where a cache keeps the keys and values of one slot, layer and head.
+struct CacheHead {
+  mlir::Value memory; ///< memref<?xT>; of bytes if quantized
+  mlir::Value keys;   ///< index of the first key's element (byte if quantized)
+  mlir::Value values;
+  int64_t dim, depth; ///< depth: positions (values) or columns (keys) of a step of the micro-kernels
+};
+CacheHead cacheHead(KernelBuilder &b, qwen::CacheType type, mlir::Value slot, mlir::Value head);
+
+/// The sizes of a block of 64 quantized keys or values, in bytes.
+struct CacheBlock {
+  explicit CacheBlock(qwen::CacheType type);
+
+  qwen::QuantType quant;
+  int64_t dim, columns, groups; ///< columns of a group
+  int64_t bits;
+  int64_t scalesAt, zerosAt, bytes;
+};
+
+/// Writes vectors of f32 into the cache, through scratch.
+class CacheWriter {
+public:
+  /// Scratch from byte `scratchAt` on is used: scratchBytes(type) of it.
+  CacheWriter(KernelBuilder &b, qwen::CacheType type, int64_t scratchAt);
+  static int64_t scratchBytes(qwen::CacheType type) { return type.getDim() * 4; }
+
+  /// One head's key (value), `dim` f32 at `source[at]`.
+  void writeKey(KernelBuilder &b, const CacheHead &head, mlir::Value source, mlir::Value at, mlir::Value position);
+  void writeValue(KernelBuilder &b, const CacheHead &head, mlir::Value source, mlir::Value at, mlir::Value position);
+
+private:
+  /// Codes to scratch, scale and zero points to the block that starts at `block`.
+  void quantize(KernelBuilder &b, mlir::Value source, mlir::Value at, mlir::Value block, mlir::Value place);
+  void quantizeGroup(KernelBuilder &b, mlir::Value source, mlir::Value at, mlir::Value block, mlir::Value place, int64_t group);
+
+  qwen::CacheType type;
+  mlir::Value rounded;         ///< one vector in the cache's element type, or its codes as bytes
+  mlir::Value codeWords;       ///< the codes as i32
+  mlir::Value bytes, cacheWords; ///< the whole cache
+};
+
+/// Reads blocks of a quantized cache into scratch, as f32 for the micro-kernels.
+class CacheReader {
+public:
+  CacheReader(KernelBuilder &b, qwen::CacheType type, int64_t scratchAt);
+  static int64_t scratchBytes(qwen::CacheType type);
+
+  /// The keys of a block: panels of 32 positions, D steps of 32.
+  mlir::Value keys(KernelBuilder &b, const CacheHead &head, mlir::Value block);
+  /// The values of a block: 64 steps of D columns.
+  mlir::Value values(KernelBuilder &b, const CacheHead &head, mlir::Value block);
+
+private:
+  /// Scales and -(zero point) * scale of the block's groups as f32: [groups][64] each.
+  void readScales(KernelBuilder &b, mlir::Value start);
+  /// 16 codes: bits `shift` and up of each word, as f32 without scale and zero.
+  mlir::Value decode(KernelBuilder &b, mlir::Value words, int64_t shift);
+  mlir::Value wordsAt(KernelBuilder &b, mlir::Value word);
+
+  CacheBlock layout;
+  mlir::Value scales, offsets, block; ///< scratch
+  mlir::Value cacheWords;             ///< the whole cache
+};
+
+} // namespace qwench::x86
