@@ -104,6 +104,9 @@ Status advance(ModuleOp module, Stage from, Stage to, const PipelineOptions &opt
   Diagnostics diagnostics(module.getContext());
   llvm::SetVector<StringRef> seen;
   StringRef failedPass;
+  if (from == Stage::Fused) // text that was read back: the target has not been asked
+    if (Status supported = options.target->supports(module); !supported)
+      return supported;
   for (int stage = static_cast<int>(from) + 1; stage <= static_cast<int>(to); stage++) {
     PassManager passes(module.getContext());
     passes.addInstrumentation(std::make_unique<PassRecorder>(seen, failedPass));

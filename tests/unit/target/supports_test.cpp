@@ -21,6 +21,17 @@ std::string refusal(const std::string &function) {
   return status ? "" : status.error().message;
 }
 
+/// The same of the driver, which goes on from the module as from text that was read back.
+std::string refusalOfText(const std::string &function) {
+  auto context = createContext();
+  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceString<mlir::ModuleOp>(function, context.get());
+  auto target = createTarget("x86-64", {"x86-64-v4", {}});
+  PipelineOptions options;
+  options.target = target->get();
+  Status status = advance(*module, Stage::Fused, Stage::Planned, options);
+  return status ? "" : status.error().message;
+}
+
 std::string linear(const std::string &bias, const std::string &activation) {
   return "func.func @f(%x: tensor<?x64xf32>, %w: tensor<128x64xf32>, %b: tensor<128xf32>) {"
          "  %y = qwen.fused_linear(%x, %w)" +
@@ -52,6 +63,11 @@ TEST(X86Supports, RefusesABiasOnGateAndUp) {
             "expected no bias on a gate and up projection for x86-64, found one");
   EXPECT_EQ(refusal(linear(" bias(%b)", "none")), "");
   EXPECT_EQ(refusal(linear("", "swiglu")), "");
+}
+
+TEST(X86Supports, IsAskedAboutTextOfTheFusedStageToo) {
+  EXPECT_EQ(refusalOfText(linear(" bias(%b)", "swiglu")),
+            "expected no bias on a gate and up projection for x86-64, found one");
 }
 
 TEST(X86Supports, RefusesHeadsThatItsKernelsDoNotCut) {
