@@ -99,6 +99,9 @@ def Qwen_QuantType : Qwen_Type<"Quant", "quant", [MemRefElementTypeInterface]> {
     int64_t scaleBytes() const { return getScale().getIntOrFloatBitWidth() / 8; }
     /// Columns of a row of `k` (a multiple of the group) that share a scale.
     int64_t groupColumns(int64_t k) const { return getGroup() == 0 ? k : getGroup(); }
+    /// Bytes of a row of `k` columns of activations (see qwen.quantize), and of what it holds of each group behind its codes.
+    int64_t rowBytes(int64_t k) const { return (k + getGroup() - 1) / getGroup() * (getGroup() + kGroupFacts); }
+    static constexpr int64_t kGroupFacts = 8;
     /// Whether products with this weight are of integers: codes that an 8-bit integer holds exactly.
     bool isInteger() const;
   }];

@@ -331,9 +331,9 @@ def Qwen_QuantizeOp : Qwen_TileOp<"quantize"> {
     x [T, K] of floats, the result [T, K] of `!qwen.quant<i8, group = G, scale = f32>`, G not 0: the scale of a group is its
     largest magnitude / 127, a code is `x / scale` rounded to the nearest, ties to even; a group of zeros has scale 0.
 
-    In buffer semantics a row is a run of bytes: the codes of `K'` columns (K rounded up to a multiple of G), `K' / G`
-    scales (f32), and the negated sums of each group's codes (i32), from which integer products correct for unsigned
-    weight codes. Tiles: rows.
+    In buffer semantics a row is a run of bytes: the codes of `K'` columns (K rounded up to a multiple of G), then for each
+    of the `K' / G` groups its scale (f32) and the negated sum of its codes (i32), from which integer products correct for
+    unsigned weight codes. Tiles: rows.
   }];
   let arguments = (ins Qwen_Shaped:$input, Variadic<AnyStridedMemRef>:$dests, OptionalAttr<DenseI64ArrayAttr>:$tile);
   let results = (outs Variadic<AnyRankedTensor>:$results);

@@ -31,6 +31,15 @@ void StepBuilder::when(Value condition, llvm::function_ref<void()> body) {
   body();
 }
 
+void StepBuilder::choose(Value condition, llvm::function_ref<void()> yes, llvm::function_ref<void()> no) {
+  auto branch = scf::IfOp::create(*this, condition, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  yes();
+  setInsertionPointToStart(branch.elseBlock());
+  no();
+}
+
 MemRefType StepBuilder::flat(Type element) {
   return MemRefType::get({ShapedType::kDynamic}, element, MemRefLayoutAttrInterface(), memorySpace);
 }
@@ -47,6 +56,11 @@ Value StepBuilder::view(Value bytes, Value byteOffset, Type element) {
   return memref::ViewOp::create(*this, viewed, bytes, byteOffset, ValueRange{extent});
 }
 
+/// Elements of the flat memory in which elements of this type lie.
+static Type inMemory(Type element) {
+  return isa<QuantType>(element) ? IntegerType::get(element.getContext(), 8) : element;
+}
+
 Rows StepBuilder::rows(Value plannedBuffer) {
   auto buffer = plannedBuffer.getDefiningOp<BufferOp>();
   auto type = cast<MemRefType>(plannedBuffer.getType());
@@ -59,7 +73,7 @@ Rows StepBuilder::rows(Value plannedBuffer) {
   if (buffer.getLogits())
     rows.memory = field(StepField::Logits, flat(rows.element));
   else
-    rows.memory = view(field(StepField::Arena, flat(getI8Type())), index(buffer.getOffset()), rows.element);
+    rows.memory = view(field(StepField::Arena, flat(getI8Type())), index(buffer.getOffset()), inMemory(rows.element));
   return rows;
 }
 
@@ -89,7 +103,7 @@ PackedWeight StepBuilder::packedWeight(Value value) {
   weight.layout = *symbol.getLayout();
   weight.type = cast<RankedTensorType>(symbol.getType());
   Value offset = add(mul(planned(param.getIndex()), *symbol.getStride()), *symbol.getOffset());
-  weight.memory = view(field(StepField::Weights, flat(getI8Type())), offset, weight.type.getElementType());
+  weight.memory = view(field(StepField::Weights, flat(getI8Type())), offset, inMemory(weight.type.getElementType()));
   return weight;
 }
 

@@ -15,21 +15,29 @@ namespace qwench {
 
 /// Rows of activations in memory.
 struct Rows {
-  mlir::Value memory;      ///< memref<?xT>
-  int64_t stride = 0;      ///< elements from row to row
+  mlir::Value memory;      ///< memref<?xT>; of bytes where elements are quantized
+  int64_t stride = 0;      ///< elements (or bytes) from row to row
   int64_t width = 0;       ///< elements of a row, all inner dimensions
   mlir::Type element;
 };
 
 /// A packed weight: one instance, in the weight section.
 struct PackedWeight {
-  mlir::Value memory;      ///< memref<?xT>, starts at the instance
+  mlir::Value memory;      ///< memref<?xT>, starts at the instance; of bytes where elements are quantized
   qwen::LayoutAttr layout;
   mlir::RankedTensorType type;
 
   int64_t outputs() const { return type.getDimSize(type.getRank() - 2); }
   int64_t inputs() const { return type.getDimSize(type.getRank() - 1); }
   int64_t matrixElements() const { return layout.matrixElements(outputs(), inputs()); }
+  /// Null where elements are not quantized.
+  qwen::QuantType quant() const { return mlir::dyn_cast<qwen::QuantType>(type.getElementType()); }
+  /// Elements of `memory` from one panel to the next, and from one matrix of a stack to the next.
+  int64_t panelStride() const { return layout.panelBytes(inputs(), type.getElementType()) / unitBytes(); }
+  int64_t matrixStride() const { return layout.matrixBytes(outputs(), inputs(), type.getElementType()) / unitBytes(); }
+
+private:
+  int64_t unitBytes() const { return quant() ? 1 : type.getElementTypeBitWidth() / 8; }
 };
 
 class StepBuilder : public mlir::ImplicitLocOpBuilder {
@@ -75,6 +83,7 @@ public:
   Yield loop(Value begin, Value end, int64_t step, ValueRange inits,
              llvm::function_ref<Yield(Value, ValueRange)> body);
   void when(Value condition, llvm::function_ref<void()> body);
+  void choose(Value condition, llvm::function_ref<void()> yes, llvm::function_ref<void()> no);
 
   // The step.
   mlir::MemRefType flat(mlir::Type element);

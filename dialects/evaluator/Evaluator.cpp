@@ -34,6 +34,7 @@ const Entry *findEntry(StringRef name) {
       entry<RouterOp>(),          entry<ExpertsOp>(),
       entry<OutputRowsOp>(),      entry<FusedLinearOp>(),
       entry<QkNormRopeCacheOp>(), entry<FusedRouterOp>(),
+      entry<QuantizeOp>(),
       entry<DispatchOp>(),        entry<GroupedLinearOp>(),
       entry<CombineOp>(),         entry<GroupedLinearCombineOp>(),
       entry<AttentionCombineOp>(),
@@ -72,7 +73,7 @@ Status checkOperands(Operation *op, CacheType cache) {
       continue;
     bool integers = type.getElementType().isSignlessInteger(32);
     if (type.getRank() < 1 || llvm::any_of(type.getShape().drop_front(), ShapedType::isDynamic) ||
-        (readsIntegers(op, operand.getOperandNumber()) ? !integers : !isa<FloatType>(type.getElementType())))
+        (readsIntegers(op, operand.getOperandNumber()) ? !integers : !isa<FloatType, QuantType>(type.getElementType())))
       return userError(name + ": expected " +
                        (readsIntegers(op, operand.getOperandNumber()) ? "i32" : "float") +
                        " tensors with static extents but the first, found " + text(type));
@@ -103,7 +104,7 @@ template <typename T> bool fits(RankedTensorType type, const Array<T> &array) {
 bool fits(Type type, const RuntimeValue &value) {
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (auto array = std::get_if<std::shared_ptr<const Tensor>>(&value))
-    return tensor && isa<FloatType>(tensor.getElementType()) && fits(tensor, **array);
+    return tensor && isa<FloatType, QuantType>(tensor.getElementType()) && fits(tensor, **array);
   if (auto array = std::get_if<std::shared_ptr<const Integers>>(&value))
     return tensor && tensor.getElementType().isSignlessInteger(32) && fits(tensor, **array);
   return std::holds_alternative<int64_t>(value) ? isa<IndexType>(type) : isa<BatchType, CacheType>(type);

@@ -75,6 +75,11 @@ Status evaluate(FusedRouterOp op, Frame &frame) {
   return first ? frame.set(op.getResults()[1], std::move(experts)) : std::move(first);
 }
 
+Status evaluate(QuantizeOp op, Frame &frame) {
+  auto type = cast<QuantType>(cast<RankedTensorType>(op.getResults().front().getType()).getElementType());
+  return frame.set(op.getResults().front(), quantized(frame.tensor(op.getInput()), type.getGroup()));
+}
+
 Status evaluate(DispatchOp op, Frame &frame) {
   const Integers &experts = frame.integers(op.getExperts());
   int64_t count = cast<RankedTensorType>(op.getResults()[0].getType()).getDimSize(0) - 1;

@@ -61,6 +61,21 @@ Tensor swigluOfHalves(const Tensor &gateUp) {
   return swiglu(columns(gateUp, 0, half), columns(gateUp, half, half));
 }
 
+Tensor quantized(const Tensor &x, int64_t group) {
+  Tensor result(x.shape);
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t first = 0; first < x.columns(); first += group) {
+      int64_t end = std::min(first + group, x.columns());
+      float most = 0;
+      for (int64_t i = first; i < end; ++i)
+        most = std::max(most, std::abs(x.row(r)[i]));
+      float scale = most / 127;
+      for (int64_t i = first; i < end; ++i)
+        result.row(r)[i] = scale > 0 ? std::nearbyint(x.row(r)[i] / scale) * scale : 0;
+    }
+  return result;
+}
+
 Tensor add(const Tensor &lhs, const Tensor &rhs) {
   Tensor y(lhs.shape);
   std::transform(lhs.data.begin(), lhs.data.end(), rhs.data.begin(), y.data.begin(), std::plus<float>());

@@ -27,6 +27,9 @@ Tensor swiglu(const Tensor &gate, const Tensor &up);
 /// swiglu of the two halves of each row: [T, 2 I] to [T, I].
 Tensor swigluOfHalves(const Tensor &gateUp);
 
+/// Each row in groups of columns, rounded to multiples of the group's scale: its largest magnitude / 127.
+Tensor quantized(const Tensor &x, int64_t group);
+
 Tensor add(const Tensor &lhs, const Tensor &rhs);
 
 /// Softmax over all experts, the k likeliest in descending order (of equals the lower index first),

@@ -130,8 +130,9 @@ Status evaluate(RopeTableOp op, Frame &frame) {
 }
 
 Status evaluate(RmsNormOp op, Frame &frame) {
-  return frame.set(op.getResults().front(), rmsNorm(frame.tensor(op.getInput()), frame.tensor(op.getWeight()),
-                                                    op.getEps().convertToFloat()));
+  Tensor y = rmsNorm(frame.tensor(op.getInput()), frame.tensor(op.getWeight()), op.getEps().convertToFloat());
+  auto quant = dyn_cast<QuantType>(cast<RankedTensorType>(op.getResults().front().getType()).getElementType());
+  return frame.set(op.getResults().front(), quant ? quantized(y, quant.getGroup()) : std::move(y));
 }
 
 Status evaluate(LinearOp op, Frame &frame) {

@@ -33,6 +33,7 @@ Status evaluate(qwen::OutputRowsOp op, Frame &frame);
 Status evaluate(qwen::FusedLinearOp op, Frame &frame);
 Status evaluate(qwen::QkNormRopeCacheOp op, Frame &frame);
 Status evaluate(qwen::FusedRouterOp op, Frame &frame);
+Status evaluate(qwen::QuantizeOp op, Frame &frame);
 Status evaluate(qwen::DispatchOp op, Frame &frame);
 Status evaluate(qwen::GroupedLinearOp op, Frame &frame);
 Status evaluate(qwen::CombineOp op, Frame &frame);

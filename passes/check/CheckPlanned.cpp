@@ -46,7 +46,9 @@ std::optional<int64_t> bytesOf(BufferOp buffer, int64_t maxRows) {
   auto type = cast<MemRefType>(buffer.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)) || !type.getElementType().isIntOrFloat())
+  auto quant = dyn_cast<QuantType>(type.getElementType());
+  if (failed(type.getStridesAndOffset(strides, offset)) || (!quant && !type.getElementType().isIntOrFloat()) ||
+      (quant && (type.getRank() != 2 || strides[0] < quant.rowBytes(type.getDimSize(1)))))
     return std::nullopt;
   int64_t last = 0;
   for (auto [dim, stride] : llvm::enumerate(strides)) {
@@ -57,12 +59,14 @@ std::optional<int64_t> bytesOf(BufferOp buffer, int64_t maxRows) {
         return std::nullopt;
       extent = *bound;
     }
+    if (quant && dim == 1)
+      extent = quant.rowBytes(extent); // codes and what follows them
     int64_t span;
     if (ShapedType::isDynamic(stride) || llvm::MulOverflow(extent - 1, stride, span) ||
         llvm::AddOverflow(last, span, last))
       return std::nullopt;
   }
-  int64_t bytes, width = llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  int64_t bytes, width = quant ? 1 : llvm::divideCeil(type.getElementTypeBitWidth(), 8);
   if (llvm::MulOverflow(last + 1, width, bytes))
     return std::nullopt;
   return bytes;
@@ -100,7 +104,7 @@ template <typename Op> TileOp describe(Op op, Value inPlace = {}) {
 std::optional<TileOp> describeTileOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<TileOp>>(op)
       .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, AttentionCombineOp, SwigluOp, RouterOp,
-            OutputRowsOp, QkNormRopeCacheOp, FusedRouterOp, DispatchOp, GroupedLinearOp>(
+            OutputRowsOp, QkNormRopeCacheOp, FusedRouterOp, QuantizeOp, DispatchOp, GroupedLinearOp>(
           [](auto tileOp) { return describe(tileOp); })
       .Case<FusedLinearOp, CombineOp, GroupedLinearCombineOp>(
           [](auto tileOp) { return describe(tileOp, tileOp.getResidual()); })
@@ -212,8 +216,7 @@ private:
       return;
     }
     auto type = cast<RankedTensorType>(weight.getType());
-    int64_t bytes =
-        weight.getLayout()->elements(type) * int64_t(llvm::divideCeil(type.getElementTypeBitWidth(), 8));
+    int64_t bytes = weight.getLayout()->bytes(type);
     int64_t offset = *weight.getOffset(), stride = *weight.getStride(), last, end;
     if (weight.getInstances() > 1 && stride < bytes)
       error(weight) << "expected a stride of at least the " << bytes << " bytes of an instance, found "

@@ -16,6 +16,9 @@ std::unique_ptr<mlir::Pass> createSplitNormPass(const TargetProperties &properti
 /// combine, in every function of the module.
 void splitAttention(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound, int64_t maxContext);
 
+/// Makes the rows that products of integers take: `qwen.quantize` before maps whose target wants quantized activations.
+std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const TargetProperties &properties);
+
 /// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.
 std::unique_ptr<mlir::Pass> createPlanWeightsPass(const TargetProperties &properties);
 

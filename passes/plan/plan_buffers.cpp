@@ -66,7 +66,7 @@ Value EntryPlanner::buffer(Location loc, Value value, FunctionStorage &storage) 
     strides[0] = view->rowStride;
   auto layout = StridedLayoutAttr::get(builder.getContext(), 0, strides);
   auto memref = MemRefType::get(type.getShape(), view->element, layout);
-  int64_t offset = storage.storage(view->storage).offset + view->firstElement * view->element.getIntOrFloatBitWidth() / 8;
+  int64_t offset = storage.storage(view->storage).offset + view->firstElement * elementBytes(view->element);
   return BufferOp::create(builder, loc, memref, rowsOf(loc, view->rows), offset, false);
 }
 
@@ -215,6 +215,7 @@ std::unique_ptr<Pass> qwench::createPlanBuffersPass(const TargetProperties &prop
 
 void qwench::buildPlanPipeline(OpPassManager &passes, const TargetProperties &properties, const ProgramOptions &program) {
   passes.addPass(createSplitNormPass(properties));
+  passes.addPass(createQuantizeActivationsPass(properties));
   passes.addPass(createPlanWeightsPass(properties));
   passes.addPass(createPlanBuffersPass(properties, program));
   passes.addPass(createCSEPass()); // a buffer is named once in a function

@@ -18,10 +18,13 @@ static int64_t rowWidth(ShapedType type) {
   return width;
 }
 
+int64_t qwench::elementBytes(Type element) {
+  return isa<QuantType>(element) ? 1 : element.getIntOrFloatBitWidth() / 8;
+}
+
 static bool isView(Operation *op) { return isa<SplitHeadsOp, MergeHeadsOp, tensor::ExtractSliceOp>(op); }
 
-/// The weights (or cache) element type that `use` multiplies its value with; null if it is no matrix product's input.
-static Type productElement(OpOperand &use) {
+Type qwench::productElement(OpOperand &use) {
   Operation *op = use.getOwner();
   if (use.getOperandNumber() != 0)
     return {};
@@ -50,7 +53,7 @@ static bool collectInputs(Value value, const TargetProperties &properties, Small
     if (isView(use.getOwner())) {
       if (!collectInputs(use.getOwner()->getResult(0), properties, wanted))
         return false;
-    } else if (Type element = productElement(use)) {
+    } else if (Type element = productElement(use); element && !isa<QuantType>(properties.matrixInput(element))) {
       wanted.push_back(properties.matrixInput(element));
     } else {
       return false;
@@ -132,8 +135,9 @@ void FunctionStorage::addResult(Operation *op, Value result, RowCount rows) {
   view.storage = storages.size();
   view.rows = rows;
   view.element = elementOf(result);
-  int64_t bytes = view.element.getIntOrFloatBitWidth() / 8;
-  view.rowStride = type.getRank() == 1 ? 1 : properties.rowStride(rowWidth(type), bytes);
+  auto quant = dyn_cast<QuantType>(view.element);
+  int64_t bytes = elementBytes(view.element), width = quant ? quant.rowBytes(rowWidth(type)) : rowWidth(type);
+  view.rowStride = type.getRank() == 1 ? 1 : properties.rowStride(width, bytes);
   int64_t size = llvm::alignTo(rows.bound(rowBound) * view.rowStride * bytes, kAlignment);
   storages.push_back({size, order[op], order[op], -1});
   views[result] = view;

@@ -9,6 +9,12 @@
 
 namespace qwench {
 
+/// Bytes from one element of a row to the next: 1 where a row of quantized elements is a run of bytes.
+int64_t elementBytes(mlir::Type element);
+
+/// The weights (or cache) element type that `use` multiplies its value with; null if it is no matrix product's input.
+mlir::Type productElement(mlir::OpOperand &use);
+
 /// How many rows a value has: a fixed number, or a multiple of the step's rows or output rows.
 struct RowCount {
   enum Base { Fixed, Rows, Outputs } base = Rows;
@@ -28,7 +34,7 @@ struct Storage {
 struct View {
   int storage = -1;
   RowCount rows;
-  int64_t rowStride = 0;     ///< elements
+  int64_t rowStride = 0;     ///< elements, or bytes of quantized rows
   int64_t firstElement = 0;  ///< within the row
   mlir::Type element;
 };

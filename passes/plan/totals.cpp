@@ -27,6 +27,17 @@ std::pair<int64_t, int64_t> activePart(ParamOp param) {
   return {1, 1};
 }
 
+/// Bytes of a weight without what layouts pad.
+int64_t bytesOf(RankedTensorType type) {
+  auto quant = dyn_cast<QuantType>(type.getElementType());
+  if (!quant)
+    return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  int64_t columns = type.getShape().back(), rows = type.getNumElements() / columns;
+  int64_t perGroup = quant.scaleBytes() + (quant.getZeroPoints() ? 1 : 0);
+  return type.getNumElements() * quant.codeBits() / 8 + rows * (quant.getRowScales() ? 4 : 0) +
+         rows * llvm::divideCeil(columns, quant.groupColumns(columns)) * perGroup;
+}
+
 Work workOf(func::FuncOp function) {
   Work work;
   function.walk([&](Operation *op) {
@@ -36,7 +47,7 @@ Work workOf(func::FuncOp function) {
       auto [active, all] = activePart(param);
       if (onlyEmbedding)
         return;
-      work.bytes += type.getNumElements() / all * active * type.getElementTypeBitWidth() / 8;
+      work.bytes += bytesOf(type) / all * active;
       if (type.getRank() > 1) {
         work.flops += 2 * (type.getNumElements() / all * active);
         work.matrix = type.getElementType();

@@ -19,7 +19,7 @@ Value KernelBuilder::load(Value memory, Value at) {
 }
 
 Value KernelBuilder::round(Value vector, Type element) {
-  if (bf16Dot || !element.isBF16())
+  if (machine.bf16Dot || !element.isBF16())
     return arith::TruncFOp::create(*this, lanes(element), vector);
   auto words = lanes(getI32Type());
   auto constant = [&](uint32_t v) -> Value {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "compiler/target/step_builder.h"
+#include "compiler/target/x86/machine.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -22,7 +23,6 @@ using qwench::Rows;
 struct Weight : PackedWeight {
   /// Panels of one matrix, padding included.
   int64_t panels() const { return layout.paddedOutputs(outputs()) / kPanel; }
-  int64_t panelElements() const { return kPanel * layout.paddedInputs(inputs()); }
 };
 
 class KernelBuilder : public StepBuilder {
@@ -33,10 +33,7 @@ public:
 
   /// Parameters that only kernels have.
   Value scratch, tile;
-  /// Whether the CPU has a dot product of bf16 pairs.
-  bool bf16Dot = false;
-  /// Whether the CPU has AMX tiles that multiply bf16.
-  bool tiles = false;
+  Machine machine;
 
   // Floats, scalars and vectors of kLanes.
   mlir::VectorType lanes(mlir::Type element) { return mlir::VectorType::get({kLanes}, element); }

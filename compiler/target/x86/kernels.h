@@ -40,6 +40,12 @@ void emitRmsNorm(KernelBuilder &b, mlir::Operation *op);
 void emitSwiglu(KernelBuilder &b, mlir::Operation *op);
 void emitAdd(KernelBuilder &b, mlir::Operation *op);
 void emitOutputRows(KernelBuilder &b, mlir::Operation *op);
+// quantize_kernels.cpp
+void emitQuantize(KernelBuilder &b, mlir::Operation *op);
+/// Writes row `row` of `out`, of quantized elements: `load` gives 16 columns of it from a column on.
+void quantizeRow(KernelBuilder &b, const Rows &out, mlir::Value row, llvm::function_ref<mlir::Value(mlir::Value)> load);
+/// Writes row `token` of a table in quantized panels to `out`, f32, from element `target` on.
+void gatherQuantizedRow(KernelBuilder &b, const Weight &table, mlir::Value token, const Rows &out, mlir::Value target);
 // rotary_kernels.cpp
 void emitRopeTable(KernelBuilder &b, mlir::Operation *op);
 void emitRope(KernelBuilder &b, mlir::Operation *op);

@@ -1,7 +1,7 @@
-// Linear maps. A tile is a block of rows by a group of weight panels; within it each panel stays in the second-level
-// cache while all rows pass: K = 1024 in bf16 is a panel of 64 KiB, read at 5 bytes a cycle by 12-row blocks.
+// Linear maps. A tile is a block of rows by a group of weight panels; within it all rows pass over one panel after the
+// other.
 #include "compiler/target/x86/kernels.h"
-#include "compiler/target/x86/tile_kernel.h"
+#include "compiler/target/x86/panel_product.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -9,10 +9,6 @@ using namespace qwench::x86;
 using namespace qwench::qwen;
 
 namespace {
-
-// Scratch: offsets of the rows, then the products of one row block.
-constexpr int64_t kOffsetsAt = 0;
-constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
 
 /// qwen.linear and qwen.fused_linear alike.
 struct LinearMap {
@@ -43,14 +39,12 @@ struct Epilogue {
   Rows out;
   bool swiglu;
 
-  void emit(KernelBuilder &b, Value products, Value at, Value row, Value panel) const {
+  void emit(KernelBuilder &b, Value first, Value second, Value row, Value panel) const {
     Value column = b.mul(panel, swiglu ? kPanel / 2 : kPanel);
-    Value halves[2];
-    for (int64_t j = 0; j < 2; ++j) {
-      halves[j] = b.load(products, b.add(at, j * kLanes));
-      if (bias) // never with gate and up, which supports() refuses: their halves are not neighbours in the bias
+    Value halves[2] = {first, second};
+    if (bias) // never with gate and up, which supports() refuses: their halves are not neighbours in the bias
+      for (int64_t j = 0; j < 2; ++j)
         halves[j] = b.addf(halves[j], b.load(bias->memory, b.add(column, j * kLanes)));
-    }
     Value target = b.add(b.mul(row, out.stride), column);
     auto finish = [&](Value value, int64_t offset) {
       if (residual)
@@ -88,21 +82,13 @@ void x86::emitLinear(KernelBuilder &b, Operation *op) {
   auto [begin, end] = b.tileRange(b.div(b.tile, columnTiles), b.rowsOf(map.dest), tile[0]);
   auto [firstPanel, lastPanel] = b.tileRange(b.rem(b.tile, columnTiles), b.index(w.panels()), panelsPerTile);
 
-  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
+  PanelProduct product{in, w};
   Value count = b.sub(end, begin), first = begin;
-  b.loop(b.index(0), count, 1, [&](Value i) {
-    Value start = b.mul(b.add(first, i), in.stride);
-    b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), offsets, i);
-  });
-  int64_t depth = w.layout.getDepth();
+  product.listRows(b, count, [&](Value i) { return b.add(first, i); });
+  product.consecutive = true;
   b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
-    Product product{in.memory, offsets, w.memory, b.mul(panel, w.panelElements()), kPanel * depth, kLanes * depth, depth,
-                    w.layout.paddedInputs(w.inputs()) / depth, products, kPanel, false, in.stride};
-    forProductBlocks(b, product, b.index(0), count, [&](Value row, int64_t rows) {
-      emitProduct(b, product, row, rows, b.index(0));
-      b.loop(rows, 1, [&](Value r) {
-        epilogue.emit(b, products, b.mul(r, kPanel), b.add(first, b.add(row, r)), panel);
-      });
+    product.emit(b, b.mul(panel, w.panelStride()), count, [&](Value row, Value lower, Value upper) {
+      epilogue.emit(b, lower, upper, b.add(first, row), panel);
     });
   });
 }

@@ -93,7 +93,7 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
   for (int64_t r = 0; r < rows; ++r)
     offsets.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
   Arithmetic arithmetic(b, cast<MemRefType>(p.a.getType()).getElementType(),
-                        cast<MemRefType>(p.b.getType()).getElementType(), caller.bf16Dot);
+                        cast<MemRefType>(p.b.getType()).getElementType(), caller.machine.bf16Dot);
   int64_t unroll = unrollFor(rows);
   SmallVector<Value> zeros(unroll * rows * 2, b.splat(0.0f));
   auto sums = b.loop(b.index(0), argument(7), unroll, zeros, [&](Value step, ValueRange accumulators) {
@@ -127,11 +127,13 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
 
 } // namespace
 
-void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, llvm::function_ref<void(Value, int64_t)> body) {
-  Value whole = b.add(begin, b.mul(b.div(b.sub(end, begin), kMaxRowBlock), kMaxRowBlock));
-  b.loop(begin, whole, kMaxRowBlock, [&](Value row) { body(row, kMaxRowBlock); });
+void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, ArrayRef<int64_t> blocks,
+                       llvm::function_ref<void(Value, int64_t)> body) {
+  int64_t most = blocks.front();
+  Value whole = b.add(begin, b.mul(b.div(b.sub(end, begin), most), most));
+  b.loop(begin, whole, most, [&](Value row) { body(row, most); });
   Value rest = b.sub(end, whole), row = whole;
-  for (int64_t rows : llvm::drop_begin(kRowBlocks)) {
+  for (int64_t rows : blocks.drop_front()) {
     Value part = arith::AndIOp::create(b, rest, b.index(rows));
     b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, part, b.index(0)), [&] { body(row, rows); });
     row = b.add(row, part);

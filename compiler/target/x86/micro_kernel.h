@@ -26,9 +26,14 @@ struct Product {
 constexpr int64_t kRowBlocks[] = {12, 8, 4, 2, 1};
 constexpr int64_t kMaxRowBlock = kRowBlocks[0];
 
-/// Covers rows [begin, end) with blocks of the sizes above and calls body(first row, rows of the block).
-void forRowBlocks(KernelBuilder &b, mlir::Value begin, mlir::Value end,
+/// Covers rows [begin, end) with blocks of these sizes, largest first and the others powers of two that sum up to every
+/// smaller number, and calls body(first row, rows of the block).
+void forRowBlocks(KernelBuilder &b, mlir::Value begin, mlir::Value end, llvm::ArrayRef<int64_t> blocks,
                   llvm::function_ref<void(mlir::Value row, int64_t rows)> body);
+inline void forRowBlocks(KernelBuilder &b, mlir::Value begin, mlir::Value end,
+                         llvm::function_ref<void(mlir::Value row, int64_t rows)> body) {
+  forRowBlocks(b, begin, end, kRowBlocks, body);
+}
 
 /// Emits C[row .. row + rows, column of C `cStart`] for rows of A listed from `row` on. `cStart` is in elements of `c`.
 void emitProduct(KernelBuilder &b, const Product &product, mlir::Value row, int64_t rows, mlir::Value cStart);

@@ -1,6 +1,7 @@
 // Mixture of experts: routing, dispatch, grouped products and their combination.
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/micro_kernel.h"
+#include "compiler/target/x86/panel_product.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -93,7 +94,7 @@ void x86::emitFusedRouter(KernelBuilder &b, Operation *op) {
       b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), offsets, r);
     });
     b.loop(w.panels(), 1, [&](Value panel) {
-      Product product{in.memory, offsets, w.memory, b.mul(panel, w.panelElements()), kPanel * depth, kLanes * depth,
+      Product product{in.memory, offsets, w.memory, b.mul(panel, w.panelStride()), kPanel * depth, kLanes * depth,
                       depth, w.layout.paddedInputs(w.inputs()) / depth, logits, width, false};
       emitProduct(b, product, b.index(0), rows, b.mul(panel, kPanel));
     });
@@ -145,9 +146,6 @@ void x86::emitDispatch(KernelBuilder &b, Operation *op) {
 
 namespace {
 
-constexpr int64_t kOffsetsAt = 0;
-constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
-
 Value weightOf(Operation *op) {
   return isa<GroupedLinearOp>(op) ? cast<GroupedLinearOp>(op).getWeight() : cast<GroupedLinearCombineOp>(op).getWeight();
 }
@@ -159,7 +157,7 @@ struct GroupedProduct {
   Weight weight;
   Value offsets, pairs;                          ///< of the dispatch, i32
   std::function<Value(Value)> inputRow;          ///< sorted row to row of `in`
-  std::function<void(Value, Value, Value, Value)> epilogue; ///< (products, at, sorted row, panel)
+  std::function<void(Value, Value, Value, Value)> epilogue; ///< (lanes 0..15, lanes 16..31, sorted row, panel)
   int64_t panelsPerTile;
 
   void emit(KernelBuilder &b);
@@ -168,26 +166,17 @@ struct GroupedProduct {
 void GroupedProduct::emit(KernelBuilder &b) {
   auto range = b.tileRange(b.tile, b.index(weight.panels()), panelsPerTile);
   Value firstPanel = range.first, lastPanel = range.second;
-  Value rowOffsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
-  int64_t experts = weight.type.getDimSize(0), depth = weight.layout.getDepth();
+  int64_t experts = weight.type.getDimSize(0);
+  PanelProduct product{in, weight};
   b.loop(experts, 1, [&](Value expert) {
     Value begin = b.toIndex(b.loadScalar(offsets, expert)), end = b.toIndex(b.loadScalar(offsets, b.add(expert, 1)));
-    Value matrix = b.mul(expert, weight.matrixElements());
+    Value matrix = b.mul(expert, weight.matrixStride());
     b.loop(begin, end, kMaxListedRows, [&](Value chunk) {
       Value count = b.min(b.sub(end, chunk), b.index(kMaxListedRows));
-      b.loop(b.index(0), count, 1, [&](Value i) {
-        Value start = b.mul(inputRow(b.add(chunk, i)), in.stride);
-        b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), rowOffsets, i);
-      });
+      product.listRows(b, count, [&](Value i) { return inputRow(b.add(chunk, i)); });
       b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
-        Product product{in.memory, rowOffsets, weight.memory, b.add(matrix, b.mul(panel, weight.panelElements())),
-                        kPanel * depth, kLanes * depth, depth, weight.layout.paddedInputs(weight.inputs()) / depth,
-                        products, kPanel, false};
-        forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
-          emitProduct(b, product, row, rows, b.index(0));
-          b.loop(rows, 1,
-                 [&](Value r) { epilogue(products, b.mul(r, kPanel), b.add(chunk, b.add(row, r)), panel); });
-        });
+        product.emit(b, b.add(matrix, b.mul(panel, weight.panelStride())), count,
+                     [&](Value row, Value lower, Value upper) { epilogue(lower, upper, b.add(chunk, row), panel); });
       });
     });
   });
@@ -214,9 +203,8 @@ void x86::emitGroupedLinear(KernelBuilder &b, Operation *op) {
   product.inputRow = [&](Value i) {
     return grouped.getGather() ? b.div(b.toIndex(b.loadScalar(product.pairs, i)), grouped.getTopK()) : i;
   };
-  product.epilogue = [&](Value products, Value at, Value row, Value panel) {
+  product.epilogue = [&](Value first, Value second, Value row, Value panel) {
     Value target = b.add(b.mul(row, out.stride), b.mul(panel, swiglu ? kPanel / 2 : kPanel));
-    Value first = b.load(products, at), second = b.load(products, b.add(at, kLanes));
     if (swiglu)
       return b.store(b.swiglu(first, second), out.memory, target);
     b.store(first, out.memory, target);
@@ -250,13 +238,13 @@ void x86::emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
         b.store(start, out.memory, b.add(b.mul(row, out.stride), column));
       });
     });
-  product.epilogue = [&](Value products, Value at, Value i, Value panel) {
+  product.epilogue = [&](Value first, Value second, Value i, Value panel) {
     Value pair = b.toIndex(b.loadScalar(product.pairs, i)), row = b.div(pair, k);
     Value weight = b.splat(b.loadScalar(weights.memory, b.add(b.mul(row, weights.stride), b.rem(pair, k))));
     Value target = b.add(b.mul(row, out.stride), b.mul(panel, kPanel));
-    for (int64_t j = 0; j < 2; ++j) {
-      Value place = b.add(target, j * kLanes);
-      b.store(b.fma(weight, b.load(products, b.add(at, j * kLanes)), b.load(out.memory, place)), out.memory, place);
+    for (auto [product, offset] : {std::pair(first, int64_t(0)), std::pair(second, kLanes)}) {
+      Value place = b.add(target, offset);
+      b.store(b.fma(weight, product, b.load(out.memory, place)), out.memory, place);
     }
   };
   product.emit(b);

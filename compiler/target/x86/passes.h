@@ -1,6 +1,8 @@
 // Passes of the x86 backend.
 #pragma once
 
+#include "compiler/target/x86/machine.h"
+
 #include "mlir/Pass/Pass.h"
 
 #include <memory>
@@ -8,14 +10,8 @@
 
 namespace qwench::x86 {
 
-/// What kernels may use of a CPU besides AVX-512 or less, which vectors of any width become.
-struct Units {
-  bool bf16Dot = false; ///< dot products of bf16 pairs
-  bool tiles = false;   ///< AMX tiles that multiply bf16
-};
-
 /// Planned to kernels stage: a function for every tile program, qwen.launch where it runs.
-std::unique_ptr<mlir::Pass> createToKernelsPass(const Units &units);
+std::unique_ptr<mlir::Pass> createToKernelsPass(const Machine &machine);
 
 /// The CPU's schedule: every thread of a team walks the whole step, takes its share of each launch's tiles, and meets
 /// the others at a barrier.

@@ -25,6 +25,8 @@ void x86::emitEmbedding(KernelBuilder &b, Operation *op) {
   Type element = table.type.getElementType();
   forTileRows(b, op, dest(op), [&](Value row) {
     Value token = b.item(StepField::Tokens, row), target = b.mul(row, out.stride);
+    if (table.quant())
+      return gatherQuantizedRow(b, table, token, out, target);
     if (!table.layout.isPanels()) {
       b.loop(width, kLanes, [&](Value k) {
         b.store(b.load(table.memory, b.add(b.mul(token, width), k)), out.memory, b.add(target, k));
@@ -32,7 +34,7 @@ void x86::emitEmbedding(KernelBuilder &b, Operation *op) {
       return;
     }
     // A row of a panel is one element group per step, a whole step apart.
-    Value source = b.add(b.mul(b.div(token, kPanel), table.panelElements()), b.mul(b.rem(token, kPanel), depth));
+    Value source = b.add(b.mul(b.div(token, kPanel), table.panelStride()), b.mul(b.rem(token, kPanel), depth));
     b.loop(width / depth, 1, [&](Value step) {
       auto type = VectorType::get({depth}, element);
       Value raw = vector::LoadOp::create(b, type, table.memory, ValueRange{b.add(source, b.mul(step, kPanel * depth))});
@@ -63,10 +65,12 @@ void x86::emitRmsNorm(KernelBuilder &b, Operation *op) {
       Value source = b.add(b.mul(row, in.stride), b.mul(v, count));
       Value target = b.add(b.mul(row, out.stride), b.mul(v, count));
       Value scale = b.splat(inverseRms(b, in.memory, source, width, count, norm.getEps().convertToFloat()));
-      b.loop(width, kLanes, [&](Value i) {
-        Value x = b.mulf(b.load(in.memory, b.add(source, i)), scale);
-        b.store(b.mulf(x, b.load(w.memory, i)), out.memory, b.add(target, i));
-      });
+      auto normed = [&](Value i) {
+        return b.mulf(b.mulf(b.load(in.memory, b.add(source, i)), scale), b.load(w.memory, i));
+      };
+      if (isa<QuantType>(out.element)) // a row, not heads
+        return quantizeRow(b, out, row, normed);
+      b.loop(width, kLanes, [&](Value i) { b.store(normed(i), out.memory, b.add(target, i)); });
     });
   });
 }

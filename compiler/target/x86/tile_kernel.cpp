@@ -66,7 +66,7 @@ func::FuncOp tileKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
 } // namespace
 
 bool x86::tilesFit(const KernelBuilder &b, const Product &p) {
-  return b.tiles && p.aStride && elementOf(p.a).isBF16() && elementOf(p.b).isBF16() && p.steps % kTileSteps == 0 &&
+  return b.machine.tiles && p.aStride && elementOf(p.a).isBF16() && elementOf(p.b).isBF16() && p.steps % kTileSteps == 0 &&
          !p.accumulate;
 }
 

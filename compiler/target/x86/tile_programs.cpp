@@ -10,6 +10,7 @@ ArrayRef<TileProgram> x86::tilePrograms() {
       {"qwen.embedding", rowTiles, emitEmbedding},
       {"qwen.rope_table", rowTiles, emitRopeTable},
       {"qwen.rms_norm", rowTiles, emitRmsNorm},
+      {"qwen.quantize", rowTiles, emitQuantize},
       {"qwen.linear", linearTiles, emitLinear},
       {"qwen.fused_linear", linearTiles, emitLinear},
       {"qwen.rope", rowTiles, emitRope},

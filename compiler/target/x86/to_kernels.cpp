@@ -18,7 +18,7 @@ using namespace qwench::qwen;
 namespace {
 
 /// The function of one tile program: (batch, layer, instance, scratch, tile).
-void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, StringRef name, const Units &units) {
+void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, StringRef name, const Machine &machine) {
   KernelBuilder b(op->getLoc(), module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   SmallVector<Type> types{BatchType::get(module.getContext()), b.getIndexType(), b.getIndexType(), b.flat(b.getI8Type()),
@@ -28,7 +28,7 @@ void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, Stri
   Block *body = function.addEntryBlock();
   b.setInsertionPointToStart(body);
   b.module = module;
-  b.bf16Dot = units.bf16Dot, b.tiles = units.tiles;
+  b.machine = machine;
   b.batch = body->getArgument(0), b.layer = body->getArgument(1), b.instance = body->getArgument(2);
   b.scratch = body->getArgument(3), b.tile = body->getArgument(4);
   program.body(b, op);
@@ -39,12 +39,12 @@ void emitKernel(ModuleOp module, Operation *op, const TileProgram &program, Stri
 struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ToKernelsPass)
 
-  explicit ToKernelsPass(const Units &units) : units(units) {}
+  explicit ToKernelsPass(const Machine &machine) : machine(machine) {}
   StringRef getArgument() const final { return "x86-to-kernels"; }
   StringRef getDescription() const final { return "tile programs become functions over vectors and flat buffers"; }
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                    vector::VectorDialect, amx::AMXDialect, x86vector::X86VectorDialect>();
+    registry.insert<func::FuncDialect, arith::ArithDialect, LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+                    scf::SCFDialect, vector::VectorDialect, amx::AMXDialect, x86vector::X86VectorDialect>();
   }
   void runOnOperation() override {
     ModuleOp module = getOperation();
@@ -52,7 +52,7 @@ struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
       const TileProgram *program = findTileProgram(op);
       if (!program)
         return op->emitOpError("expected an op that this target has a tile program for");
-      emitKernel(module, op, *program, name, units);
+      emitKernel(module, op, *program, name, machine);
       KernelBuilder counter(host);
       LaunchOp::create(host, name, program->tiles(counter, op), ValueRange{host.batch, host.layer, host.instance});
       return success();
@@ -60,9 +60,11 @@ struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
     if (failed(convertPlannedFunctions(module, emit)))
       signalPassFailure();
   }
-  Units units;
+  Machine machine;
 };
 
 } // namespace
 
-std::unique_ptr<Pass> qwench::x86::createToKernelsPass(const Units &units) { return std::make_unique<ToKernelsPass>(units); }
+std::unique_ptr<Pass> qwench::x86::createToKernelsPass(const Machine &machine) {
+  return std::make_unique<ToKernelsPass>(machine);
+}

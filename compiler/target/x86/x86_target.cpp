@@ -1,6 +1,7 @@
 #include "compiler/target/x86/x86_target.h"
 
 #include "compiler/emit/codegen.h"
+#include "compiler/target/x86/group_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
 #include "passes/Passes.h"
@@ -51,19 +52,29 @@ public:
   TargetProperties properties() const override {
     TargetProperties p;
     p.matrixLayout = [](Type element, bool pairHalves) {
-      int64_t depth = element.isF32() ? 1 : 2;
-      return qwen::LayoutAttr::get(element.getContext(), "panels", x86::kPanel, depth, x86::kPanel, pairHalves);
+      int64_t depth = element.isF32() ? 1 : 2, align = x86::kPanel;
+      if (auto quant = dyn_cast<qwen::QuantType>(element)) {
+        align = activationGroup(quant);
+        if (quant.isInteger())
+          depth = x86::kStepColumns;
+      }
+      return qwen::LayoutAttr::get(element.getContext(), "panels", x86::kPanel, depth, align, pairHalves);
     };
     p.rowsLayout = [](MLIRContext *context) {
       return qwen::LayoutAttr::get(context, "rows", 1, 1, x86::kPanel, false);
     };
-    bool dot = hasBf16Dot();
+    bool dot = machine().bf16Dot;
     p.matrixInput = [dot](Type element) -> Type {
-      return dot && element.isBF16() ? element : Type(Float32Type::get(element.getContext()));
+      auto quant = dyn_cast<qwen::QuantType>(element);
+      MLIRContext *context = element.getContext();
+      if (quant && quant.isInteger())
+        return qwen::QuantType::get(context, IntegerType::get(context, 8), activationGroup(quant), Float32Type::get(context),
+                                    1, false, false);
+      return dot && (quant || element.isBF16()) ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
     };
     p.rowStride = [](int64_t width, int64_t bytes) {
       // Rows a multiple of 1 KiB apart would meet in few sets of the first-level cache: 12 of them are read at once.
-      int64_t stride = x86::padded(width);
+      int64_t stride = llvm::alignTo(width, std::max(x86::kPanel, 64 / bytes));
       return stride * bytes % 1024 ? stride : stride + 64 / bytes;
     };
     p.tile = tileSizes;
@@ -106,7 +117,7 @@ public:
   }
 
   void addKernelPasses(OpPassManager &passes) const override {
-    passes.addPass(x86::createToKernelsPass({hasBf16Dot(), hasTiles()}));
+    passes.addPass(x86::createToKernelsPass(machine()));
     passes.addPass(createCanonicalizerPass());
     passes.addPass(createCSEPass());
   }
@@ -119,7 +130,7 @@ public:
     passes.addPass(createSCFToControlFlowPass());
     ConvertVectorToLLVMPassOptions vectors;
     vectors.x86Vector = true;
-    vectors.amx = hasTiles();
+    vectors.amx = machine().tiles;
     passes.addPass(createConvertVectorToLLVMPass(vectors));
     passes.addPass(memref::createExpandStridedMetadataPass());
     passes.addPass(createLowerAffinePass());
@@ -140,8 +151,17 @@ public:
   }
 
 private:
-  bool hasTiles() const { return hasBf16Dot() && features.lookup("amx-tile") && features.lookup("amx-bf16"); }
-  bool hasBf16Dot() const { return features.lookup("avx512bf16") && features.lookup("avx512vl"); }
+  x86::Machine machine() const {
+    x86::Machine m;
+    m.bf16Dot = features.lookup("avx512bf16") && features.lookup("avx512vl");
+    m.tiles = m.bf16Dot && features.lookup("amx-tile") && features.lookup("amx-bf16");
+    m.int8Dot = features.lookup("avx512vnni");
+    m.byteShuffle = features.lookup("avx512bw");
+    return m;
+  }
+
+  /// Columns of activations that share a scale in products with a weight: the weight's group, or one that costs little.
+  static int64_t activationGroup(qwen::QuantType weight) { return weight.getGroup() ? weight.getGroup() : 128; }
 
   /// The CPU's extensions among those that are checked at start; generated code uses no others.
   SmallVector<StringRef> usedFeatures() const {

@@ -55,6 +55,17 @@ TEST(qk_norm_rope_cache, gives_queries_and_stores_keys_and_values) {
   expectFloats(results, {2, 2, 2}, {1, 0, 1, 0, e, 1 - e, .5f, .5f}, 1e-6f, 1);
 }
 
+TEST(quantize, rounds_to_multiples_of_each_groups_scale) {
+  Program program(R"(func.func @f(%x: tensor<?x18xf32>) -> tensor<?x18x!qwen.quant<i8, group = 16, scale = f32>> {
+    %q = qwen.quantize(%x) : (tensor<?x18xf32>) -> tensor<?x18x!qwen.quant<i8, group = 16, scale = f32>>
+    return %q : tensor<?x18x!qwen.quant<i8, group = 16, scale = f32>>
+  })");
+  // The first group's scale is 2, the second's 1; 3 is between two codes, and goes to the even one.
+  std::vector<float> x = {-254, 3, 5, 4.9f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 127, 2.4f};
+  std::vector<float> rounded = {-254, 4, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 127, 2};
+  expectFloats(program.run({floats({1, 18}, x)}), {1, 18}, rounded);
+}
+
 TEST(fused_router, projects_and_chooses) {
   Program program(
       R"(func.func @f(%x: tensor<?x1xf32>, %w: tensor<4x1xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>) {

@@ -57,6 +57,23 @@ module attributes {qwen.plan = #qwen.plan<arenaBytes = 256, threadScratchBytes =
 
 // -----
 
+// A quantized row is its codes and eight bytes for each group.
+module attributes {qwen.plan = #qwen.plan<arenaBytes = 512, threadScratchBytes = 0, weightBytes = 128, cacheBytesPerPosition = 64, cacheGranule = 64, prefillRows = 8, decodeRows = 4>} {
+  func.func @bad(%batch: !qwen.batch) {
+    %t = qwen.batch_size %batch
+    %x = qwen.buffer[%t] at 0 : memref<?x4xf32>
+    // expected-error @below {{expected the buffer inside the arena of 512 bytes, found 472 bytes at 128}}
+    %q = qwen.buffer[%t] at 128 : memref<?x4x!qwen.quant<i8, group = 16, scale = f32>, strided<[64, 1]>>
+    // expected-error @below {{expected static strides and rows bounded by qwen.batch_size}}
+    %short = qwen.buffer[%t] at 0 : memref<?x4x!qwen.quant<i8, group = 16, scale = f32>, strided<[16, 1]>>
+    // expected-error @below {{expected tile sizes in the planned stage}}
+    qwen.quantize(%x) outs(%q) : (memref<?x4xf32>, memref<?x4x!qwen.quant<i8, group = 16, scale = f32>, strided<[64, 1]>>) -> ()
+    return
+  }
+}
+
+// -----
+
 // Decode steps have fewer rows: what does not fit a prefill may fit a decode.
 module attributes {qwen.plan = #qwen.plan<arenaBytes = 128, threadScratchBytes = 0, weightBytes = 128, cacheBytesPerPosition = 64, cacheGranule = 64, prefillRows = 8, decodeRows = 4>} {
   func.func @layer.decode(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 2, f32>, %layer: index, %instance: index) {

@@ -1,0 +1,202 @@
+#include "compiler/target/x86/group_kernel.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::x86;
+
+namespace {
+
+/// Steps that are unrolled: a whole group of 32 columns.
+constexpr int64_t kUnrolledSteps = 8;
+
+/// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several.
+int64_t setsFor(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+
+/// Opens a private function (b, arguments...) that is called, not inlined, and shared by its name.
+std::pair<func::FuncOp, KernelBuilder> openFunction(KernelBuilder &caller, StringRef name, TypeRange arguments) {
+  KernelBuilder b(caller.getLoc(), caller.getContext());
+  b.module = caller.module, b.machine = caller.machine;
+  b.setInsertionPointToEnd(caller.module.getBody());
+  auto function = func::FuncOp::create(b, name, b.getFunctionType(arguments, {}));
+  function.setPrivate();
+  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+  b.setInsertionPointToStart(function.addEntryBlock());
+  return {function, b};
+}
+
+/// The four bytes (or one word) at `at` in every lane.
+Value broadcastWord(KernelBuilder &b, Value memory, Value at, Type word) {
+  Value raw = vector::LoadOp::create(b, VectorType::get({4}, b.getI8Type()), memory, ValueRange{at});
+  Value one = vector::BitCastOp::create(b, VectorType::get({1}, word), raw);
+  return vector::BroadcastOp::create(b, b.lanes(word), one);
+}
+
+/// sum + the four products of unsigned bytes of `weights` and signed bytes of `a` in each lane of 32 bits.
+Value dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
+  auto words = cast<VectorType>(sum.getType());
+  auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
+  if (b.machine.int8Dot)
+    return LLVM::CallIntrinsicOp::create(b, words, b.getStringAttr("llvm.x86.avx512.vpdpbusd.512"),
+                                         ValueRange{sum, weights, vector::BitCastOp::create(b, bytes, a)}).getResult(0);
+  // Bytes of a lane one after the other; products of 16 bits are exact.
+  auto constant = [&](uint32_t value) -> Value {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, value)));
+  };
+  Value w = vector::BitCastOp::create(b, words, weights);
+  for (int64_t i = 0; i < kStepColumns; ++i) {
+    Value unsignedByte = arith::AndIOp::create(b, arith::ShRUIOp::create(b, w, constant(8 * i)), constant(255));
+    Value top = arith::ShLIOp::create(b, a, constant(24 - 8 * i));
+    Value signedByte = arith::ShRSIOp::create(b, top, constant(24));
+    sum = arith::AddIOp::create(b, sum, arith::MulIOp::create(b, unsignedByte, signedByte));
+  }
+  return sum;
+}
+
+/// The body of a micro-kernel.
+struct GroupKernel {
+  KernelBuilder &b;
+  const PanelFormat &format;
+  int64_t rows;
+  Value a, codesAt, factsAt;
+  PanelReader reader;
+  SmallVector<Value> rowStarts;
+
+  /// Integer sums of a group, index r * 2 + half; `at` is the group's first byte in the panel.
+  SmallVector<Value> sumsOfGroup(Value group, Value at) {
+    Halves zeros = reader.zeros(at);
+    int64_t sets = setsFor(rows), steps = format.group / kStepColumns;
+    int64_t unroll = std::gcd(steps, kUnrolledSteps);
+    SmallVector<Value> sums;
+    Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
+    for (int64_t r = 0; r < rows; ++r) {
+      Value negated = memoryWord(b.add(b.add(rowStarts[r], facts), 4));
+      for (Value start : reader.start(negated, zeros))
+        sums.push_back(start);
+    }
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.lanes(b.getI32Type())));
+    sums.append(2 * rows * (sets - 1), none);
+    Value codes = b.add(codesAt, b.mul(group, format.group)), weights = b.add(at, format.codesAt());
+    auto some = [&](Value first, SmallVector<Value> s) {
+      for (int64_t u = 0; u < unroll; ++u) {
+        Value step = b.add(first, u);
+        Halves w = reader.step(b.add(weights, b.mul(step, format.stepBytes())), zeros);
+        for (int64_t r = 0; r < rows; ++r) {
+          Value at = b.add(b.add(rowStarts[r], codes), b.mul(step, kStepColumns));
+          Value x = broadcastWord(b, a, at, b.getI32Type());
+          for (int64_t j = 0; j < 2; ++j) {
+            Value &sum = s[(u % sets * rows + r) * 2 + j];
+            sum = dotBytes(b, sum, w[j], x);
+          }
+        }
+      }
+      return s;
+    };
+    if (unroll == steps)
+      sums = some(b.index(0), sums);
+    else
+      sums = b.loop(b.index(0), b.index(steps), unroll, sums,
+                    [&](Value first, ValueRange s) { return some(first, SmallVector<Value>(s)); });
+    for (int64_t i = 2 * rows; i < static_cast<int64_t>(sums.size()); ++i)
+      sums[i % (2 * rows)] = arith::AddIOp::create(b, sums[i % (2 * rows)], sums[i]);
+    sums.resize(2 * rows);
+    return sums;
+  }
+
+  /// The float sums `y` and those of one group more.
+  KernelBuilder::Yield addGroup(Value group, Value at, ValueRange y) {
+    Halves scales;
+    if (format.scale)
+      scales = reader.scales(at);
+    SmallVector<Value> sums = sumsOfGroup(group, at);
+    KernelBuilder::Yield next(y);
+    Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
+    for (int64_t r = 0; r < rows; ++r) {
+      Value scale = broadcastWord(b, a, b.add(rowStarts[r], facts), b.getF32Type());
+      for (int64_t j = 0; j < 2; ++j) {
+        Value exact = arith::SIToFPOp::create(b, b.lanes(b.getF32Type()), sums[r * 2 + j]);
+        next[r * 2 + j] = b.fma(exact, format.scale ? b.mulf(scale, scales[j]) : scale, next[r * 2 + j]);
+      }
+    }
+    return next;
+  }
+
+  /// A word of the activations, as i32.
+  Value memoryWord(Value at) {
+    Value raw = vector::LoadOp::create(b, VectorType::get({4}, b.getI8Type()), a, ValueRange{at});
+    Value one = vector::BitCastOp::create(b, VectorType::get({1}, b.getI32Type()), raw);
+    return vector::ExtractOp::create(b, one, ArrayRef<int64_t>{0});
+  }
+};
+
+/// The function `(a, rowOffsets, row, codesAt, factsAt, b, bStart, groups, c, cStart)`.
+func::FuncOp groupKernel(KernelBuilder &caller, const GroupProduct &p, int64_t rows) {
+  std::string name = ("micro." + Twine(p.format.name()) + "." + Twine(rows) + "x" + Twine(kPanel)).str();
+  if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
+    return existing;
+  Type i = caller.getIndexType();
+  auto [function, b] = openFunction(caller, name,
+                                    {p.a.getType(), p.rowOffsets.getType(), i, i, i, p.b.getType(), i, i, p.c.getType(), i});
+  auto argument = [&, &function = function](unsigned n) { return function.getArgument(n); };
+  Value panel = argument(5), c = argument(8);
+  GroupKernel kernel{b, p.format, rows, argument(0), argument(3), argument(4), PanelReader(b, p.format, panel), {}};
+  for (int64_t r = 0; r < rows; ++r)
+    kernel.rowStarts.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
+  SmallVector<Value> zeros(2 * rows, b.splat(0.0f));
+  auto sums = b.loop(b.index(0), argument(7), 1, zeros, [&, &b = b](Value group, ValueRange y) {
+    return kernel.addGroup(group, b.add(argument(6), b.mul(group, p.format.groupBytes())), y);
+  });
+  for (int64_t n = 0; n < 2 * rows; ++n) {
+    Value at = b.add(argument(9), n * kLanes);
+    b.store(b.addf(b.load(c, at), sums[n]), c, at);
+  }
+  func::ReturnOp::create(b);
+  return function;
+}
+
+} // namespace
+
+ArrayRef<int64_t> x86::groupRowBlocks(const PanelFormat &format) {
+  static constexpr int64_t bytes[] = {6, 4, 2, 1}, nibbles[] = {4, 2, 1};
+  return format.bits == 8 ? ArrayRef<int64_t>(bytes) : ArrayRef<int64_t>(nibbles);
+}
+
+void x86::emitGroupProduct(KernelBuilder &b, const GroupProduct &p, Value row, int64_t rows, Value cStart) {
+  func::CallOp::create(b, groupKernel(b, p, rows),
+                       ValueRange{p.a, p.rowOffsets, row, p.codesAt, p.factsAt, p.b, p.bStart, p.groups, p.c, cStart});
+}
+
+void x86::emitUnpack(KernelBuilder &caller, const PanelFormat &format, Value panel, Value start, Value groups, Value to,
+                     Value toStart) {
+  std::string name = "unpack." + format.name();
+  auto function = caller.module.lookupSymbol<func::FuncOp>(name);
+  if (!function) {
+    Type i = caller.getIndexType();
+    auto [made, b] = openFunction(caller, name, {panel.getType(), i, i, to.getType(), i});
+    function = made;
+    auto argument = [&](unsigned n) { return function.getArgument(n); };
+    PanelReader reader(b, format, argument(0));
+    PanelFormat wide = format.unpacked(b.getContext());
+    auto store = [&, &b = b](Value vector, Value at) {
+      Value bytes = vector::BitCastOp::create(b, VectorType::get({4 * kLanes}, b.getI8Type()), vector);
+      vector::StoreOp::create(b, bytes, argument(3), ValueRange{at});
+    };
+    b.loop(b.index(0), argument(2), 1, [&, &b = b](Value group) {
+      Value at = b.add(argument(1), b.mul(group, format.groupBytes()));
+      Value target = b.add(argument(4), b.mul(group, wide.groupBytes()));
+      Halves scales = reader.scales(at), zeros = reader.zeros(at);
+      for (int64_t j = 0; j < 2; ++j)
+        store(scales[j], b.add(target, j * 4 * kLanes));
+      b.loop(format.group / kStepColumns, 1, [&](Value step) {
+        Halves codes = reader.step(b.add(b.add(at, format.codesAt()), b.mul(step, format.stepBytes())), zeros);
+        for (int64_t j = 0; j < 2; ++j)
+          store(codes[j], b.add(b.add(target, wide.codesAt()), b.add(b.mul(step, wide.stepBytes()), j * 4 * kLanes)));
+      });
+    });
+    func::ReturnOp::create(b);
+  }
+  func::CallOp::create(caller, function, ValueRange{panel, start, groups, to, toStart});
+}

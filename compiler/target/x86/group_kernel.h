@@ -1,0 +1,36 @@
+// Products of quantized activations with quantized panels: integers within a group of columns, f32 between groups.
+#pragma once
+
+#include "compiler/target/x86/panel_format.h"
+
+namespace qwench::x86 {
+
+/// Bytes of what a row of quantized activations holds of each group behind its codes: scale and negated sum.
+constexpr int64_t kGroupFacts = qwen::QuantType::kGroupFacts;
+
+/// C[rows, 32] += A[rows, groups * G] B[groups * G, 32] without the row scales of B.
+struct GroupProduct {
+  PanelFormat format;
+  mlir::Value a;          ///< memref<?xi8>: activations
+  mlir::Value rowOffsets; ///< memref<?xi64>: where row i of A starts, in bytes
+  mlir::Value codesAt;    ///< bytes from a row's start to the codes of the first group
+  mlir::Value factsAt;    ///< bytes from a row's start to the scale and sum of the first group
+  mlir::Value b;          ///< memref<?xi8>: the panel
+  mlir::Value bStart;     ///< bytes of `b` before the first group
+  mlir::Value groups;
+  mlir::Value c;          ///< memref<?xf32>
+};
+
+/// Rows of the micro-kernels there are for a format, largest first. An accumulator of integers and one of floats for each
+/// row and half, 2 registers of weights, an activation, and scales: 6 rows fill 29 of 32 registers, 4 rows leave room for
+/// unpacking.
+llvm::ArrayRef<int64_t> groupRowBlocks(const PanelFormat &format);
+
+/// Emits the product for rows of A listed from `row` on; `cStart` is in elements of `c`, whose rows are 32 apart.
+void emitGroupProduct(KernelBuilder &b, const GroupProduct &product, mlir::Value row, int64_t rows, mlir::Value cStart);
+
+/// Emits the unpacking of `groups` groups from byte `bStart` of `b` on to byte `toStart` of `to`, in format.unpacked().
+void emitUnpack(KernelBuilder &b, const PanelFormat &format, mlir::Value panel, mlir::Value start, mlir::Value groups,
+                mlir::Value to, mlir::Value toStart);
+
+} // namespace qwench::x86

@@ -1,0 +1,16 @@
+// What kernels and tile sizes depend on in a CPU.
+#pragma once
+
+#include <cstdint>
+
+namespace qwench::x86 {
+
+/// Units that kernels may use besides AVX-512 or less, which vectors of any width become.
+struct Machine {
+  bool bf16Dot = false;     ///< dot products of bf16 pairs: vdpbf16ps
+  bool tiles = false;       ///< AMX tiles that multiply bf16
+  bool int8Dot = false;     ///< dot products of four bytes: vpdpbusd
+  bool byteShuffle = false; ///< shuffles of 64 bytes: vpshufb of AVX-512BW
+};
+
+} // namespace qwench::x86

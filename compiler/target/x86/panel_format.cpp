@@ -1,0 +1,185 @@
+#include "compiler/target/x86/panel_format.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::x86;
+
+//===-- Format ----------------------------------------------------------------------------------------------------===//
+
+PanelFormat PanelFormat::of(qwen::QuantType type, int64_t group) {
+  PanelFormat f;
+  f.bits = type.codeBits();
+  f.lookup = isa<Float4E2M1FNType>(type.getStorage());
+  f.zeroPoints = type.getZeroPoints();
+  f.rowScales = type.getRowScales() || type.getGroup() == 0;
+  f.scale = type.getGroup() == 0 ? Type() : type.getScale();
+  f.group = group;
+  // What makes every code unsigned: codes of 8 bits are stored plus 128, those of i4 plus 8; twice an e2m1 is at least
+  // -12, and a code of i4 less its zero point at least -15. Zero points of 8 bits do not fit a byte so.
+  f.bias = f.bits == 8 ? (f.zeroPoints ? 0 : 128) : (f.lookup || f.zeroPoints ? 16 : 8);
+  f.factor = f.lookup ? 0.5f : 1.0f;
+  return f;
+}
+
+PanelFormat PanelFormat::unpacked(MLIRContext *context) const {
+  PanelFormat f = *this;
+  f.bits = 8;
+  f.lookup = f.zeroPoints = f.rowScales = false;
+  f.scale = Float32Type::get(context);
+  f.factor = 1;
+  return f;
+}
+
+int64_t PanelFormat::codesAt() const {
+  return kPanel * ((scale ? scale.getIntOrFloatBitWidth() / 8 : 0) + (zeroPoints ? 1 : 0));
+}
+
+std::string PanelFormat::name() const {
+  std::string text;
+  llvm::raw_string_ostream out(text);
+  out << (lookup ? "f4" : bits == 4 ? "i4" : "i8");
+  if (bits == 8 && !zeroPoints)
+    out << "b" << bias;
+  out << ".g" << group;
+  if (scale)
+    out << "." << scale;
+  if (zeroPoints)
+    out << ".zeros";
+  return text;
+}
+
+//===-- Reader ----------------------------------------------------------------------------------------------------===//
+
+Value PanelReader::words(uint32_t value) {
+  auto type = b.lanes(b.getI32Type());
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, APInt(32, value)));
+}
+
+Value x86::scalesToFloat(KernelBuilder &b, Value raw, Type scale) {
+  int64_t lanes = cast<VectorType>(raw.getType()).getNumElements() * 8 / scale.getIntOrFloatBitWidth();
+  auto as = [&](Type element) { return VectorType::get({lanes}, element); };
+  if (scale.isF32())
+    return vector::BitCastOp::create(b, as(scale), raw);
+  if (scale.isF16() || scale.isBF16()) {
+    Value narrow = vector::BitCastOp::create(b, as(scale), raw);
+    return arith::ExtFOp::create(b, as(b.getF32Type()), narrow);
+  }
+  auto constant = [&](Type element, uint64_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(as(element), APInt(element.getIntOrFloatBitWidth(), value)));
+  };
+  if (isa<Float8E8M0FNUType>(scale)) { // the exponent of an f32
+    Value wide = arith::ExtUIOp::create(b, as(b.getI32Type()), raw);
+    Value bits = arith::ShLIOp::create(b, wide, constant(b.getI32Type(), 23));
+    return vector::BitCastOp::create(b, as(b.getF32Type()), bits);
+  }
+  // f8E4M3FN: sign, exponent and mantissa stand in a half's as a number 2^8 times too small, subnormals too.
+  assert(isa<Float8E4M3FNType>(scale));
+  Type i16 = b.getIntegerType(16);
+  Value high = arith::ShLIOp::create(b, arith::ExtUIOp::create(b, as(i16), raw), constant(i16, 8));
+  Value shifted = arith::ShRSIOp::create(b, high, constant(i16, 1));
+  Value half = vector::BitCastOp::create(b, as(b.getF16Type()), arith::AndIOp::create(b, shifted, constant(i16, 0xbf80)));
+  Value small = arith::ExtFOp::create(b, as(b.getF32Type()), half);
+  Value times = vector::BroadcastOp::create(b, as(b.getF32Type()), b.f32(256));
+  return b.mulf(small, times);
+}
+
+Value x86::twiceE2M1(KernelBuilder &b, Value codes) {
+  auto type = cast<VectorType>(codes.getType());
+  auto constant = [&](uint8_t value) -> Value {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, APInt(8, value)));
+  };
+  // Twice the magnitudes are 0, 1, 2, 3, 4, 6, 8 and 12: the code, and 1, 2 and 5 more for the last three.
+  Value magnitude = arith::AndIOp::create(b, codes, constant(7)), sum = magnitude;
+  for (auto [code, more] : {std::pair(5, 1), std::pair(6, 2), std::pair(7, 5)}) {
+    Value equal = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, magnitude, constant(code));
+    sum = arith::AddIOp::create(b, sum, arith::SelectOp::create(b, equal, constant(more), constant(0)));
+  }
+  Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, codes, constant(7));
+  return arith::SelectOp::create(b, negative, arith::SubIOp::create(b, constant(0), sum), sum);
+}
+
+Halves PanelReader::scales(Value at) {
+  int64_t bytes = kLanes * format.scale.getIntOrFloatBitWidth() / 8;
+  Halves result;
+  for (int64_t j = 0; j < 2; ++j) {
+    Value raw = vector::LoadOp::create(b, VectorType::get({bytes}, b.getI8Type()), memory, ValueRange{b.add(at, j * bytes)});
+    result[j] = scalesToFloat(b, raw, format.scale);
+    if (format.factor != 1)
+      result[j] = b.mulf(result[j], b.splat(format.factor));
+  }
+  return result;
+}
+
+Halves PanelReader::rowScales(Value at) {
+  Halves result;
+  for (int64_t j = 0; j < 2; ++j) {
+    auto type = VectorType::get({4 * kLanes}, b.getI8Type());
+    Value raw = vector::LoadOp::create(b, type, memory, ValueRange{b.add(at, 4 * kLanes * j)});
+    result[j] = vector::BitCastOp::create(b, b.lanes(b.getF32Type()), raw);
+  }
+  return result;
+}
+
+Halves PanelReader::zeros(Value at) {
+  if (!format.zeroPoints)
+    return {};
+  Value start = b.add(at, format.codesAt() - kPanel);
+  Halves result;
+  for (int64_t j = 0; j < 2; ++j) {
+    Value raw = vector::LoadOp::create(b, b.lanes(b.getI8Type()), memory, ValueRange{b.add(start, j * kLanes)});
+    Value wide = arith::ExtUIOp::create(b, b.lanes(b.getI32Type()), raw);
+    if (zerosInStart()) {
+      result[j] = wide;
+      continue;
+    }
+    Value four = arith::MulIOp::create(b, wide, words(0x01010101)); // a byte for each column
+    auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
+    Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, APInt(8, format.bias)));
+    result[j] = arith::SubIOp::create(b, vector::BitCastOp::create(b, bytes, four), bias);
+  }
+  return result;
+}
+
+Halves PanelReader::step(Value at, const Halves &zeros) {
+  auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
+  auto load = [&](Value from) -> Value { return vector::LoadOp::create(b, bytes, memory, ValueRange{from}); };
+  if (format.bits == 8)
+    return {load(at), load(b.add(at, 4 * kLanes))};
+  auto constant = [&](uint8_t value) -> Value {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, APInt(8, value)));
+  };
+  Value raw = load(at);
+  Halves codes = {arith::AndIOp::create(b, raw, constant(15)), arith::ShRUIOp::create(b, raw, constant(4))};
+  if (!format.lookup) {
+    if (format.zeroPoints)
+      for (int64_t j = 0; j < 2; ++j)
+        codes[j] = arith::SubIOp::create(b, codes[j], zeros[j]);
+    return codes;
+  }
+  for (Value &code : codes) {
+    if (!b.machine.byteShuffle) {
+      code = arith::AddIOp::create(b, twiceE2M1(b, code), constant(format.bias));
+      continue;
+    }
+    static constexpr int8_t values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+    SmallVector<int8_t> table(4 * kLanes);
+    for (size_t i = 0; i < table.size(); ++i)
+      table[i] = static_cast<int8_t>(values[i % 16] + format.bias);
+    Value entries = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, ArrayRef<int8_t>(table)));
+    code = LLVM::CallIntrinsicOp::create(b, bytes, b.getStringAttr("llvm.x86.avx512.pshuf.b.512"),
+                                         ValueRange{entries, code}).getResult(0);
+  }
+  return codes;
+}
+
+Halves PanelReader::start(Value negatedSum, const Halves &zeros) {
+  Value sum = b.splat(negatedSum);
+  if (zerosInStart())
+    return {arith::MulIOp::create(b, sum, zeros[0]), arith::MulIOp::create(b, sum, zeros[1])};
+  Value all = arith::ShLIOp::create(b, sum, words(llvm::Log2_64(format.bias)));
+  return {all, all};
+}

@@ -1,0 +1,73 @@
+// How a panel of a quantized weight is read: where its parts lie, and its codes and scales in registers.
+//
+// A panel is [row scales: 32 x f32, if any], then for each group of columns [scales: 32][zero points: 32 bytes, if any]
+// [codes: a step of 32 lanes for every four columns]; see #qwen.layout.
+#pragma once
+
+#include "compiler/target/x86/kernel_builder.h"
+
+#include <array>
+
+namespace qwench::x86 {
+
+/// Columns of a step of codes: the four products of one vpdpbusd lane.
+constexpr int64_t kStepColumns = 4;
+
+struct PanelFormat {
+  int64_t bits;       ///< of a code
+  int64_t bias;       ///< the unsigned byte that meets an activation is the code's value plus this; a power of two
+  bool lookup;        ///< codes are f4E2M1FN; the byte is twice the value plus the bias
+  bool zeroPoints;
+  bool rowScales;     ///< f32 for each row, before the groups
+  mlir::Type scale;   ///< of a group; null if only rows have scales
+  int64_t group;      ///< columns of a group of activations, and of the weight's scales if it has any
+  float factor = 1;   ///< of every scale, for bytes that hold a multiple of the value
+
+  /// Of a weight of integer codes (QuantType::isInteger) whose activations have groups of `group` columns.
+  static PanelFormat of(qwen::QuantType type, int64_t group);
+  /// What unpacked panels are: a byte for each code, f32 scales, no zero points, in scratch.
+  PanelFormat unpacked(mlir::MLIRContext *context) const;
+
+  int64_t headerBytes() const { return rowScales ? 4 * kPanel : 0; }
+  int64_t stepBytes() const { return kPanel * kStepColumns * bits / 8; }
+  int64_t codesAt() const; ///< bytes from a group's start to its codes
+  int64_t groupBytes() const { return codesAt() + group / kStepColumns * stepBytes(); }
+  /// Tells formats apart in the names of functions.
+  std::string name() const;
+};
+
+using Halves = std::array<mlir::Value, 2>; ///< lanes 0..15 and 16..31 of a panel
+
+/// Codes and scales of a panel at `memory` (memref<?xi8>) in registers.
+class PanelReader {
+public:
+  PanelReader(KernelBuilder &b, const PanelFormat &format, mlir::Value memory) : b(b), format(format), memory(memory) {}
+
+  /// The f32 scales of 32 rows for the group that starts at byte `at`; format.scale is not null.
+  Halves scales(mlir::Value at);
+  /// The f32 scales of 32 rows at byte `at`, the panel's start.
+  Halves rowScales(mlir::Value at);
+  /// The zero points of the group at byte `at`, as what `step` and `start` take; nulls if there are none.
+  Halves zeros(mlir::Value at);
+  /// The unsigned bytes of the step at byte `at`: vector<64xi8> of 16 lanes by 4 columns.
+  Halves step(mlir::Value at, const Halves &zeros);
+  /// What a lane's sum of products starts from, where the codes of the activations' group sum to -`negatedSum`.
+  Halves start(mlir::Value negatedSum, const Halves &zeros);
+
+private:
+  mlir::Value words(uint32_t value);
+  bool zerosInStart() const { return format.zeroPoints && format.bits == 8; }
+
+  KernelBuilder &b;
+  const PanelFormat &format;
+  mlir::Value memory;
+};
+
+/// f32 of scales or codes as they lie in memory: `raw` is a vector of i8 with the elements' bytes, or of i8 codes for
+/// one-byte types.
+mlir::Value scalesToFloat(KernelBuilder &b, mlir::Value raw, mlir::Type scale);
+
+/// Twice the value of f4E2M1FN codes, as signed bytes: any vector of i8 that holds 0..15.
+mlir::Value twiceE2M1(KernelBuilder &b, mlir::Value codes);
+
+} // namespace qwench::x86

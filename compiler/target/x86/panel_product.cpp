@@ -1,0 +1,103 @@
+// A panel stays in the second-level cache while all rows pass: K = 1024 in bf16 is a panel of 64 KiB, read at 5 bytes a
+// cycle by 12-row blocks. Panels of groups go by in pieces that fit the first level beside the rows of a block.
+#include "compiler/target/x86/panel_product.h"
+
+#include "compiler/target/x86/group_kernel.h"
+#include "compiler/target/x86/kernels.h"
+#include "compiler/target/x86/tile_kernel.h"
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::x86;
+
+namespace {
+
+// Scratch: offsets of the rows, their products, and a piece of an unpacked panel.
+constexpr int64_t kOffsetsAt = 0;
+constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
+constexpr int64_t kUnpackedAt = kProductsAt + 4 * kPanel * kMaxListedRows;
+/// Bytes of a piece: two thirds of a first-level cache of 48 KiB, with its scales.
+constexpr int64_t kPieceBytes = 36 << 10;
+static_assert(kUnpackedAt + kPieceBytes <= kScratchBytes);
+
+/// Adds the products of rows of quantized activations with groups of a panel to C.
+struct GroupSum {
+  Value a, offsets, c, count;
+  int64_t columns; ///< K'
+
+  void emit(KernelBuilder &b, const PanelFormat &format, Value panel, Value at, Value firstGroup, Value groups) const {
+    GroupProduct product{format, a, offsets, b.mul(firstGroup, format.group),
+                         b.add(b.mul(firstGroup, kGroupFacts), columns), panel, at, groups, c};
+    forRowBlocks(b, b.index(0), count, groupRowBlocks(format),
+                 [&](Value row, int64_t rows) { emitGroupProduct(b, product, row, rows, b.mul(row, kPanel)); });
+  }
+};
+
+} // namespace
+
+void PanelProduct::listRows(KernelBuilder &b, Value count, llvm::function_ref<Value(Value)> number) const {
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type());
+  b.loop(b.index(0), count, 1, [&](Value i) {
+    Value start = b.mul(number(i), in.stride);
+    b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), offsets, i);
+  });
+}
+
+void PanelProduct::emit(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  if (isa<qwen::QuantType>(in.element))
+    return emitGroups(b, start, count, finish);
+  emitFloats(b, start, count, finish);
+}
+
+void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
+  int64_t depth = weight.layout.getDepth();
+  Product product{in.memory, offsets, weight.memory, start, kPanel * depth, kLanes * depth, depth,
+                  weight.layout.paddedInputs(weight.inputs()) / depth, products, kPanel, false,
+                  consecutive ? std::optional(in.stride) : std::nullopt};
+  forProductBlocks(b, product, b.index(0), count, [&](Value row, int64_t rows) {
+    emitProduct(b, product, row, rows, b.index(0));
+    b.loop(rows, 1, [&](Value r) {
+      Value at = b.mul(r, kPanel);
+      finish(b.add(row, r), b.load(products, at), b.load(products, b.add(at, kLanes)));
+    });
+  });
+}
+
+void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  auto format = PanelFormat::of(weight.quant(), cast<qwen::QuantType>(in.element).getGroup());
+  int64_t columns = weight.layout.paddedInputs(weight.inputs()), groups = columns / format.group;
+  Value products = b.scratchAt(kProductsAt, b.getF32Type());
+  GroupSum sum{in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()), products, count, columns};
+  b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
+  Value first = b.add(start, format.headerBytes());
+  auto direct = [&](Value group, Value some) {
+    sum.emit(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), group, some);
+  };
+  PanelFormat wide = format.bits == 4 ? format.unpacked(b.getContext()) : format;
+  int64_t piece = std::max<int64_t>(1, kPieceBytes / wide.groupBytes());
+  auto byPieces = [&] {
+    b.loop(b.index(0), b.index(groups), piece, [&](Value group) {
+      Value some = b.min(b.index(piece), b.sub(b.index(groups), group));
+      if (format.bits == 8)
+        return direct(group, some);
+      Value unpacked = b.scratchAt(kUnpackedAt, b.getI8Type());
+      emitUnpack(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), some, unpacked, b.index(0));
+      sum.emit(b, wide, unpacked, b.index(0), group, some);
+    });
+  };
+  // Few rows read the panel as it lies in memory, one sequential stream; many unpack it once.
+  Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, count, b.index(groupRowBlocks(format).front()));
+  b.choose(few, [&] { direct(b.index(0), b.index(groups)); }, byPieces);
+
+  Halves scales;
+  if (format.rowScales)
+    scales = PanelReader(b, format, weight.memory).rowScales(start);
+  b.loop(b.index(0), count, 1, [&](Value row) {
+    Value at = b.mul(row, kPanel);
+    Halves y = {b.load(products, at), b.load(products, b.add(at, kLanes))};
+    if (format.rowScales)
+      y = {b.mulf(y[0], scales[0]), b.mulf(y[1], scales[1])};
+    finish(row, y[0], y[1]);
+  });
+}

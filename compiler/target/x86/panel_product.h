@@ -1,0 +1,28 @@
+// Rows of activations times one panel of a weight, whatever their elements: what linear maps and grouped ones share.
+#pragma once
+
+#include "compiler/target/x86/kernel_builder.h"
+
+namespace qwench::x86 {
+
+struct PanelProduct {
+  Rows in;
+  Weight weight;
+  bool consecutive = false; ///< listed rows follow one another in memory
+
+  /// Takes the listed rows' products with one panel, lanes 0..15 and 16..31.
+  using Finish = llvm::function_ref<void(mlir::Value row, mlir::Value first, mlir::Value second)>;
+
+  /// Lists where row `number(i)` of `in` starts as row i, for i below `count` (at most kMaxListedRows).
+  void listRows(KernelBuilder &b, mlir::Value count, llvm::function_ref<mlir::Value(mlir::Value)> number) const;
+
+  /// Multiplies the first `count` listed rows with the panel that starts at element `start` of the weight's memory, and
+  /// hands each row to `finish` once. Uses the thread's scratch.
+  void emit(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+
+private:
+  void emitFloats(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+  void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+};
+
+} // namespace qwench::x86
