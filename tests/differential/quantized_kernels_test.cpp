@@ -301,7 +301,7 @@ struct Program {
            number(properties.threadScratchBytes) + ", weightBytes = " + number(weightBytes) +
            ", cacheBytesPerPosition = 256, cacheGranule = 64, prefillRows = 512, decodeRows = 16>, qwen.plan_hash = 1 : i64, "
            "qwen.program = {" +
-           facts + "name = \"kernels\", dtype = f32, kv_dtype = f32}} {\n" + weights + "func.func @prefill" + body +
+           facts + "name = \"kernels\", dtype = f32, kv_dtype = \"f32\"}} {\n" + weights + "func.func @prefill" + body +
            "func.func @decode" + body + "}\n";
   }
 
