@@ -103,6 +103,11 @@ Status readTensor(const json &object, uint64_t weightBytes, RandomTensor &out) {
                    readUnsigned(object, "bytes", out.bytes), readFloat(object, "std", 0, 1e6, out.deviation)})
     if (!s)
       return s;
+  if (auto panels = object.find("panels"); panels != object.end()) {
+    if (out.offset > weightBytes || out.bytes > weightBytes - out.offset)
+      return wrong("offset", "a range within " + std::to_string(weightBytes) + " bytes for tensor " + out.name);
+    return readRandomPanels(*panels, out.bytes, out.panels.emplace());
+  }
   if (type != "bf16" && type != "f32")
     return wrong("dtype", "\"bf16\" or \"f32\" of tensor " + out.name);
   if (init != "normal" && init != "ones")

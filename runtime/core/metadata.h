@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/abi/result.h"
+#include "runtime/core/random_panels.h"
 
 #include <cstdint>
 #include <optional>
@@ -20,6 +21,7 @@ struct RandomTensor {
   enum class Type { BF16, F32 } type = Type::BF16;
   enum class Init { Normal, Ones } init = Init::Normal;
   float deviation = 0.02f; // standard deviation of Init::Normal
+  std::optional<RandomPanels> panels = {}; // of a quantized tensor, in place of type, init and deviation
 };
 
 struct RandomWeights {

@@ -13,16 +13,6 @@ namespace {
 
 constexpr uint64_t kBlockElements = 1u << 20;
 
-/// A 32-bit finaliser (xor, shift and multiply), good enough for weights and four times as fast as a 64-bit
-/// one in vectors.
-inline uint32_t scramble(uint32_t x) {
-  x ^= x >> 16;
-  x *= 0x21f0aaadu;
-  x ^= x >> 15;
-  x *= 0x735a2d97u;
-  return x ^ (x >> 15);
-}
-
 /// The sum of four bytes, centred: mean 0, deviation sqrt(4 (256^2 - 1) / 12) = 147.80.
 inline float centred(uint32_t h) {
   uint32_t pairs = (h & 0x00ff00ffu) + (h >> 8 & 0x00ff00ffu);
@@ -68,13 +58,41 @@ void fillBlock(uint8_t *at, uint64_t elements, uint32_t key, float base, float s
     fillBaseline(out, count, key, base, scale);
 }
 
+uint32_t keyOf(const RandomTensor &tensor, uint64_t seed, uint64_t block) {
+  return static_cast<uint32_t>(mix64(mix64(seed) ^ mix64(tensor.offset + 1) ^ block));
+}
+
+/// Units and units per block of a tensor: elements, or panels.
+struct Blocks {
+  uint64_t units, perBlock;
+};
+
+Blocks blocksOf(const RandomTensor &tensor) {
+  if (tensor.panels) {
+    uint64_t bytes = tensor.panels->panelBytes();
+    return {tensor.bytes / bytes, std::max<uint64_t>(kBlockElements / bytes, 1)};
+  }
+  return {tensor.bytes / (tensor.type == RandomTensor::Type::F32 ? 4 : 2), kBlockElements};
+}
+
+void fillPanels(const RandomTensor &tensor, uint64_t seed, uint64_t block, uint8_t *memory) {
+  auto [units, perBlock] = blocksOf(tensor);
+  uint8_t *at = memory + tensor.offset + block * perBlock * tensor.panels->panelBytes();
+  for (uint64_t panel = block * perBlock; panel < std::min(units, (block + 1) * perBlock); ++panel) {
+    fillRandomPanel(*tensor.panels, panel, keyOf(tensor, seed, panel), at);
+    at += tensor.panels->panelBytes();
+  }
+}
+
 void fillTensorBlock(const RandomTensor &tensor, uint64_t seed, uint64_t block, uint8_t *memory) {
+  if (tensor.panels)
+    return fillPanels(tensor, seed, block, memory);
   const bool wide = tensor.type == RandomTensor::Type::F32;
   const uint64_t width = wide ? 4 : 2, first = block * kBlockElements;
   const uint64_t elements = std::min(kBlockElements, tensor.bytes / width - first);
   const bool ones = tensor.init == RandomTensor::Init::Ones;
   const float base = ones ? 1.0f : 0.0f, scale = (ones ? 0.1f : tensor.deviation) * kInverseDeviation;
-  const auto key = static_cast<uint32_t>(mix64(mix64(seed) ^ mix64(tensor.offset + 1) ^ block));
+  const uint32_t key = keyOf(tensor, seed, block);
   uint8_t *at = memory + tensor.offset + first * width;
   if (wide)
     fillBlock<float>(at, elements, key, base, scale);
@@ -87,8 +105,8 @@ void fillTensorBlock(const RandomTensor &tensor, uint64_t seed, uint64_t block, 
 void fillRandom(const RandomWeights &random, uint8_t *memory, QwenchTeam &team) {
   std::vector<uint64_t> firstBlock{0}; // of each tensor, in the list of all blocks
   for (const RandomTensor &tensor : random.tensors) {
-    uint64_t elements = tensor.bytes / (tensor.type == RandomTensor::Type::F32 ? 4 : 2);
-    firstBlock.push_back(firstBlock.back() + (elements + kBlockElements - 1) / kBlockElements);
+    auto [units, perBlock] = blocksOf(tensor);
+    firstBlock.push_back(firstBlock.back() + (units + perBlock - 1) / perBlock);
   }
   std::atomic<uint64_t> next{0};
   runOn(team, [&](int64_t, int64_t) {
