@@ -1,5 +1,4 @@
 #include "compiler/target/x86/micro_kernel.h"
-#include "compiler/target/x86/tile_kernel.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -141,8 +140,6 @@ void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, ArrayRef<int64_
 }
 
 void x86::emitProduct(KernelBuilder &b, const Product &p, Value row, int64_t rows, Value cStart) {
-  if (rows > kMaxRowBlock)
-    return emitTileProduct(b, p, row, rows, cStart);
   func::FuncOp kernel = microKernel(b, p, rows);
   func::CallOp::create(b, kernel,
                        ValueRange{p.a, p.rowOffsets, row, p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride),

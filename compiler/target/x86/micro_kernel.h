@@ -18,7 +18,6 @@ struct Product {
   mlir::Value c;          ///< memref<?xf32>
   int64_t cStride;        ///< elements from row to row of C
   bool accumulate;        ///< add to C instead of overwriting it
-  std::optional<int64_t> aStride = std::nullopt; ///< elements between consecutive rows of A, if they all are that far apart
 };
 
 /// Rows of the micro-kernels there are, largest first: 12 rows by 2 vectors fill 24 of 32 registers with accumulators,

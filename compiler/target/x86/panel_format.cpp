@@ -114,7 +114,7 @@ Halves PanelReader::scales(Value at) {
   return result;
 }
 
-Halves PanelReader::rowScales(Value at) {
+Halves x86::readRowScales(KernelBuilder &b, Value memory, Value at) {
   Halves result;
   for (int64_t j = 0; j < 2; ++j) {
     auto type = VectorType::get({4 * kLanes}, b.getI8Type());

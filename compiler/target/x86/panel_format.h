@@ -45,8 +45,6 @@ public:
 
   /// The f32 scales of 32 rows for the group that starts at byte `at`; format.scale is not null.
   Halves scales(mlir::Value at);
-  /// The f32 scales of 32 rows at byte `at`, the panel's start.
-  Halves rowScales(mlir::Value at);
   /// The zero points of the group at byte `at`, as what `step` and `start` take; nulls if there are none.
   Halves zeros(mlir::Value at);
   /// The unsigned bytes of the step at byte `at`: vector<64xi8> of 16 lanes by 4 columns.
@@ -62,6 +60,9 @@ private:
   const PanelFormat &format;
   mlir::Value memory;
 };
+
+/// The f32 scales of 32 rows at byte `at` of a quantized weight's memory, the panel's start.
+Halves readRowScales(KernelBuilder &b, mlir::Value memory, mlir::Value at);
 
 /// f32 of scales or codes as they lie in memory: `raw` is a vector of i8 with the elements' bytes, or of i8 codes for
 /// one-byte types.

@@ -5,6 +5,7 @@
 #include "compiler/target/x86/group_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/tile_kernel.h"
+#include "compiler/target/x86/widen_kernel.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -18,7 +19,13 @@ constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
 constexpr int64_t kUnpackedAt = kProductsAt + 4 * kPanel * kMaxListedRows;
 /// Bytes of a piece: two thirds of a first-level cache of 48 KiB, with its scales.
 constexpr int64_t kPieceBytes = 36 << 10;
-static_assert(kUnpackedAt + kPieceBytes <= kScratchBytes);
+/// Columns of a piece for tiles: 32 KiB of bf16. Rows that do not follow one another are gathered beside it.
+constexpr int64_t kPieceColumns = 512;
+constexpr int64_t kGatheredAt = kUnpackedAt + kPieceBytes;
+constexpr int64_t kGatheredStride = kPieceColumns + 32;
+constexpr int64_t kGatheredOffsetsAt = kGatheredAt + 2 * kMaxTileBlock * kGatheredStride;
+static_assert(2 * kPanel * kPieceColumns <= kPieceBytes);
+static_assert(kGatheredOffsetsAt + 8 * kMaxRowBlock <= kScratchBytes);
 
 /// Adds the products of rows of quantized activations with groups of a panel to C.
 struct GroupSum {
@@ -46,6 +53,9 @@ void PanelProduct::listRows(KernelBuilder &b, Value count, llvm::function_ref<Va
 void PanelProduct::emit(KernelBuilder &b, Value start, Value count, Finish finish) const {
   if (isa<qwen::QuantType>(in.element))
     return emitGroups(b, start, count, finish);
+  bool bf16 = in.element.isBF16() && (weight.quant() || weight.type.getElementType().isBF16());
+  if (b.machine.tiles && bf16 && weight.layout.paddedInputs(weight.inputs()) % kTileColumns == 0)
+    return emitTiles(b, start, count, finish);
   emitFloats(b, start, count, finish);
 }
 
@@ -53,9 +63,8 @@ void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish
   Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
   int64_t depth = weight.layout.getDepth();
   Product product{in.memory, offsets, weight.memory, start, kPanel * depth, kLanes * depth, depth,
-                  weight.layout.paddedInputs(weight.inputs()) / depth, products, kPanel, false,
-                  consecutive ? std::optional(in.stride) : std::nullopt};
-  forProductBlocks(b, product, b.index(0), count, [&](Value row, int64_t rows) {
+                  weight.layout.paddedInputs(weight.inputs()) / depth, products, kPanel, false};
+  forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
     emitProduct(b, product, row, rows, b.index(0));
     b.loop(rows, 1, [&](Value r) {
       Value at = b.mul(r, kPanel);
@@ -90,14 +99,69 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
   Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, count, b.index(groupRowBlocks(format).front()));
   b.choose(few, [&] { direct(b.index(0), b.index(groups)); }, byPieces);
 
+  finishRows(b, start, count, format.rowScales, finish);
+}
+
+void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool rowScales, Finish finish) const {
+  Value products = b.scratchAt(kProductsAt, b.getF32Type());
   Halves scales;
-  if (format.rowScales)
-    scales = PanelReader(b, format, weight.memory).rowScales(start);
+  if (rowScales)
+    scales = readRowScales(b, weight.memory, start);
   b.loop(b.index(0), count, 1, [&](Value row) {
     Value at = b.mul(row, kPanel);
     Halves y = {b.load(products, at), b.load(products, b.add(at, kLanes))};
-    if (format.rowScales)
+    if (rowScales)
       y = {b.mulf(y[0], scales[0]), b.mulf(y[1], scales[1])};
     finish(row, y[0], y[1]);
+  });
+}
+
+void PanelProduct::emitTiles(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  Value products = b.scratchAt(kProductsAt, b.getF32Type());
+  b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
+  int64_t columns = weight.layout.paddedInputs(weight.inputs()), whole = columns / kPieceColumns * kPieceColumns;
+  b.loop(whole, kPieceColumns, [&](Value first) { emitPiece(b, start, first, kPieceColumns, count); });
+  if (whole < columns)
+    emitPiece(b, start, b.index(whole), columns - whole, count);
+  finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), finish);
+}
+
+/// Adds the products of columns [first, first + columns).
+void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t columns, Value count) const {
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
+  Value panel = weight.memory, panelAt = b.add(start, b.mul(first, kPanel));
+  if (weight.quant()) {
+    panel = b.scratchAt(kUnpackedAt, b.getBF16Type()), panelAt = b.index(0);
+    emitWiden(b, weight, start, first, b.index(columns), panel);
+  }
+  auto rowAt = [&](Value row) { return b.add(b.toIndex(b.loadScalar(offsets, row)), first); };
+  forTileBlocks(b, count, [&](Value row, int64_t rows) {
+    Value cStart = b.mul(row, kPanel);
+    TileProduct product{in.memory, {}, in.stride, panel, panelAt, b.index(columns), products, cStart};
+    Value gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
+    auto gather = [&] {
+      b.loop(rows, 1, [&](Value r) {
+        Value from = rowAt(b.add(row, r)), to = b.mul(r, kGatheredStride);
+        b.loop(columns, kTileColumns, [&](Value c) {
+          auto type = VectorType::get({kTileColumns}, b.getBF16Type());
+          Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
+          vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
+        });
+      });
+    };
+    if (rows >= kTileRows) {
+      if (!consecutive)
+        gather(), product.a = gathered, product.aStart = b.index(0), product.aStride = kGatheredStride;
+      else
+        product.aStart = rowAt(row);
+      return emitTileProduct(b, product, rows);
+    }
+    // A few rows are left for the micro-kernels, which take a list of them.
+    Value list = b.scratchAt(kGatheredOffsetsAt, b.getI64Type());
+    b.loop(rows, 1, [&](Value r) {
+      b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), rowAt(b.add(row, r))), list, r);
+    });
+    Product few{in.memory, list, panel, panelAt, kPanel * 2, kLanes * 2, 2, columns / 2, products, kPanel, true};
+    emitProduct(b, few, b.index(0), rows, cStart);
   });
 }

@@ -22,6 +22,9 @@ struct PanelProduct {
 
 private:
   void emitFloats(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+  void emitTiles(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+  void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
+  void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, Finish finish) const;
   void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
 };
 

@@ -9,21 +9,19 @@ using namespace qwench::x86;
 
 namespace {
 
-/// Steps of K that one tile holds: 16 rows of B.
-constexpr int64_t kTileSteps = 16;
+constexpr int64_t kPair = 2;
+/// Elements of a panel's step: a row of two B tiles.
+constexpr int64_t kStep = kPair * kPanel;
 
-Type elementOf(Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); }
-
-/// The function `(a, aStart, aStride, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`: starts and strides
-/// in elements.
-func::FuncOp tileKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
+/// The function `(a, aStart, aStride, b, bStart, columns, c, cStart)`: starts and strides in elements.
+func::FuncOp tileKernel(KernelBuilder &caller, const TileProduct &p, int64_t rows) {
   std::string name = ("tiles.bf16." + Twine(rows) + "x" + Twine(kPanel)).str();
   if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
     return existing;
   KernelBuilder b(caller.getLoc(), caller.getContext());
   b.setInsertionPointToEnd(caller.module.getBody());
   Type i = b.getIndexType();
-  auto type = b.getFunctionType({p.a.getType(), i, i, p.b.getType(), i, i, i, i, p.c.getType(), i, i}, {});
+  auto type = b.getFunctionType({p.a.getType(), i, i, p.b.getType(), i, i, p.c.getType(), i}, {});
   auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();
   function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
@@ -31,60 +29,50 @@ func::FuncOp tileKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
   b.setInsertionPointToStart(body);
   auto argument = [&](unsigned n) { return body->getArgument(n); };
 
-  auto input = amx::TileType::get({kTileRows, kTileSteps * p.depth}, elementOf(p.a));
+  auto input = amx::TileType::get({kTileRows, kTileColumns}, b.getBF16Type());
   auto sum = amx::TileType::get({kTileRows, kLanes}, b.getF32Type());
+  Value step = b.index(kStep), cStride = b.index(kPanel);
+  auto load = [&](amx::TileType tile, Value memory, Value at, Value stride) -> Value {
+    return amx::TileLoadOp::create(b, tile, memory, ValueRange{at}, stride);
+  };
   int64_t blocks = rows / kTileRows;
-  SmallVector<Value> zeros;
-  for (int64_t n = 0; n < blocks * 2; ++n)
-    zeros.push_back(amx::TileZeroOp::create(b, sum));
-  auto sums = b.loop(b.index(0), argument(7), kTileSteps, zeros, [&](Value step, ValueRange accumulators) {
+  SmallVector<Value> places, before;
+  for (int64_t block = 0; block < blocks; ++block)
+    for (int64_t half = 0; half < 2; ++half) {
+      places.push_back(b.add(argument(7), block * kTileRows * kPanel + half * kLanes));
+      before.push_back(load(sum, argument(6), places.back(), cStride));
+    }
+  auto sums = b.loop(b.index(0), argument(5), kTileColumns, before, [&](Value column, ValueRange accumulators) {
     KernelBuilder::Yield next(accumulators);
-    auto load = [&](Value memory, Value at, Value stride) -> Value {
-      return amx::TileLoadOp::create(b, input, memory, ValueRange{at}, stride);
-    };
-    Value bAt = b.add(argument(4), b.mul(step, argument(5)));
-    Value weights[2] = {load(argument(3), bAt, argument(5)), load(argument(3), b.add(bAt, argument(6)), argument(5))};
+    Value bAt = b.add(argument(4), b.mul(column, kPanel));
+    Value weights[2] = {load(input, argument(3), bAt, step), load(input, argument(3), b.add(bAt, kPair * kLanes), step)};
     for (int64_t block = 0; block < blocks; ++block) {
       Value first = b.add(argument(1), b.mul(argument(2), block * kTileRows));
-      Value x = load(argument(0), b.add(first, b.mul(step, p.depth)), argument(2));
-      for (int64_t j = 0; j < 2; ++j) {
-        Value &target = next[block * 2 + j];
-        target = amx::TileMulFOp::create(b, sum, x, weights[j], target);
+      Value x = load(input, argument(0), b.add(first, column), argument(2));
+      for (int64_t half = 0; half < 2; ++half) {
+        Value &target = next[block * 2 + half];
+        target = amx::TileMulFOp::create(b, sum, x, weights[half], target);
       }
     }
     return next;
   });
-  for (int64_t block = 0; block < blocks; ++block)
-    for (int64_t j = 0; j < 2; ++j) {
-      Value at = b.add(b.add(argument(9), b.mul(argument(10), block * kTileRows)), j * kLanes);
-      amx::TileStoreOp::create(b, argument(8), ValueRange{at}, sums[block * 2 + j], argument(10));
-    }
+  for (auto [place, value] : llvm::zip_equal(places, sums))
+    amx::TileStoreOp::create(b, argument(6), ValueRange{place}, value, cStride);
   func::ReturnOp::create(b);
   return function;
 }
 
 } // namespace
 
-bool x86::tilesFit(const KernelBuilder &b, const Product &p) {
-  return b.machine.tiles && p.aStride && elementOf(p.a).isBF16() && elementOf(p.b).isBF16() && p.steps % kTileSteps == 0 &&
-         !p.accumulate;
-}
-
-void x86::forProductBlocks(KernelBuilder &b, const Product &p, Value begin, Value end,
-                           llvm::function_ref<void(Value, int64_t)> body) {
-  if (!tilesFit(b, p))
-    return forRowBlocks(b, begin, end, body);
-  Value whole = b.add(begin, b.mul(b.div(b.sub(end, begin), kMaxTileBlock), kMaxTileBlock));
-  b.loop(begin, whole, kMaxTileBlock, [&](Value row) { body(row, kMaxTileBlock); });
-  Value half = arith::AndIOp::create(b, b.sub(end, whole), b.index(kTileRows));
+void x86::forTileBlocks(KernelBuilder &b, Value count, llvm::function_ref<void(Value, int64_t)> body) {
+  Value whole = b.mul(b.div(count, kMaxTileBlock), kMaxTileBlock);
+  b.loop(b.index(0), whole, kMaxTileBlock, [&](Value row) { body(row, kMaxTileBlock); });
+  Value half = arith::AndIOp::create(b, b.sub(count, whole), b.index(kTileRows));
   b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, half, b.index(0)), [&] { body(whole, kTileRows); });
-  forRowBlocks(b, b.add(whole, half), end, body);
+  forRowBlocks(b, b.add(whole, half), count, body);
 }
 
-void x86::emitTileProduct(KernelBuilder &b, const Product &p, Value row, int64_t rows, Value cStart) {
-  func::FuncOp kernel = tileKernel(b, p, rows);
-  Value aStart = b.toIndex(b.loadScalar(p.rowOffsets, row));
-  func::CallOp::create(b, kernel,
-                       ValueRange{p.a, aStart, b.index(*p.aStride), p.b, p.bStart, b.index(p.stepStride),
-                                  b.index(p.blockStride), b.index(p.steps), p.c, cStart, b.index(p.cStride)});
+void x86::emitTileProduct(KernelBuilder &b, const TileProduct &p, int64_t rows) {
+  func::CallOp::create(b, tileKernel(b, p, rows),
+                       ValueRange{p.a, p.aStart, b.index(p.aStride), p.b, p.bStart, p.columns, p.c, p.cStart});
 }

@@ -11,15 +11,26 @@ constexpr int64_t kTileRows = 16;
 /// Rows of the largest tile block.
 constexpr int64_t kMaxTileBlock = 2 * kTileRows;
 
-/// Whether tiles can compute this product: bf16 pairs on a CPU that has the tiles.
-bool tilesFit(const KernelBuilder &b, const Product &product);
+/// Columns of A that a tile holds as bf16.
+constexpr int64_t kTileColumns = 32;
 
-/// Covers rows [begin, end) with blocks of 32 and 16 rows for tiles, if they fit, and the rest with the blocks of the
-/// micro-kernels; calls body(first row, rows of the block).
-void forProductBlocks(KernelBuilder &b, const Product &product, mlir::Value begin, mlir::Value end,
-                      llvm::function_ref<void(mlir::Value row, int64_t rows)> body);
+/// Covers rows [0, count) with blocks of 32 and 16 rows for tiles and the rest with those of the micro-kernels; calls
+/// body(first row, rows of the block).
+void forTileBlocks(KernelBuilder &b, mlir::Value count, llvm::function_ref<void(mlir::Value row, int64_t rows)> body);
 
-/// Emits C[row .. row + rows, column of C `cStart`] with tiles; rows is 32 or 16, and rows of A lie `aStride` apart.
-void emitTileProduct(KernelBuilder &b, const Product &product, mlir::Value row, int64_t rows, mlir::Value cStart);
+/// Operands of C[rows, 32] += A[rows, columns] B[columns, 32] in bf16 pairs, B in a panel.
+struct TileProduct {
+  mlir::Value a;      ///< memref<?xbf16>
+  mlir::Value aStart; ///< elements of `a` before the first row
+  int64_t aStride;    ///< elements from row to row of A
+  mlir::Value b;      ///< memref<?xbf16>: steps of two columns by 32 lanes
+  mlir::Value bStart; ///< elements of `b` before the first step
+  mlir::Value columns; ///< a multiple of kTileColumns
+  mlir::Value c;      ///< memref<?xf32>, rows 32 elements apart
+  mlir::Value cStart; ///< elements of `c` before the first row
+};
+
+/// Emits the product of 32 or 16 rows.
+void emitTileProduct(KernelBuilder &b, const TileProduct &product, int64_t rows);
 
 } // namespace qwench::x86

@@ -1,0 +1,99 @@
+#include "compiler/target/x86/widen_kernel.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace qwench;
+using namespace qwench::x86;
+
+namespace {
+
+/// Columns of a step of bf16 pairs.
+constexpr int64_t kPair = 2;
+
+/// The body: what one chunk of columns within a group becomes.
+struct Widening {
+  KernelBuilder &b;
+  PanelFormat format;
+  PanelReader reader;
+  Value memory, to;
+
+  /// f32 pairs of 16 lanes, (column, column + 1) of lane 0 first, as bf16 to lanes `half` of step `step`.
+  void store(Value pairs, Value step, int64_t half) {
+    auto narrow = VectorType::get({kPair * kLanes}, b.getBF16Type());
+    Value rounded = arith::TruncFOp::create(b, narrow, pairs);
+    Value at = b.add(b.mul(step, kPair * kPanel), half * kPair * kLanes);
+    vector::StoreOp::create(b, rounded, to, ValueRange{at});
+  }
+
+  /// Column c of the four of a step of codes: the unsigned byte's value, without zero and bias.
+  Value column(Value codes, int64_t c, Value zero, Value scale) {
+    auto words = b.lanes(b.getI32Type());
+    auto constant = [&](int64_t value) -> Value {
+      return arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, value)));
+    };
+    Value byte = vector::BitCastOp::create(b, words, codes);
+    if (c)
+      byte = arith::ShRUIOp::create(b, byte, constant(8 * c));
+    if (c != 3)
+      byte = arith::AndIOp::create(b, byte, constant(255));
+    Value exact = arith::SubIOp::create(b, byte, zero ? zero : constant(format.bias));
+    Value value = arith::SIToFPOp::create(b, b.lanes(b.getF32Type()), exact);
+    return scale ? b.mulf(value, scale) : value;
+  }
+
+  /// Columns [0, columns) from byte `codes` of a group that starts at byte `group` on, to steps from `firstStep` on.
+  void chunk(Value group, Value codes, int64_t columns, Value firstStep) {
+    Halves scales = format.scale ? reader.scales(group) : Halves{};
+    Halves zeros = reader.zeros(group);
+    b.loop(columns / kStepColumns, 1, [&](Value step) {
+      Halves bytes = reader.step(b.add(codes, b.mul(step, format.stepBytes())), zeros);
+      for (int64_t half = 0; half < 2; ++half)
+        for (int64_t c = 0; c < kStepColumns; c += kPair) {
+          Value zero = format.zeroPoints && format.bits == 8 ? zeros[half] : Value();
+          Value even = column(bytes[half], c, zero, scales[half]), odd = column(bytes[half], c + 1, zero, scales[half]);
+          Value pairs = vector::InterleaveOp::create(b, even, odd);
+          store(pairs, b.add(firstStep, b.add(b.mul(step, kStepColumns / kPair), c / kPair)), half);
+        }
+    });
+  }
+};
+
+} // namespace
+
+int64_t x86::widenedColumns(qwen::QuantType type) { return type.getGroup() == 16 ? 16 : 32; }
+
+bool x86::hasRowScales(qwen::QuantType type) { return type.getRowScales() || type.getGroup() == 0; }
+
+void x86::emitWiden(KernelBuilder &caller, const Weight &weight, Value start, Value first, Value columns, Value to) {
+  qwen::QuantType type = weight.quant();
+  // Codes of a whole row are one run; any group of activations divides it.
+  int64_t padded = weight.layout.paddedInputs(weight.inputs()), group = type.groupColumns(padded);
+  PanelFormat format = PanelFormat::of(type, group);
+  std::string name = "widen." + format.name();
+  auto function = caller.module.lookupSymbol<func::FuncOp>(name);
+  if (!function) {
+    KernelBuilder b(caller.getLoc(), caller.getContext());
+    b.module = caller.module, b.machine = caller.machine;
+    b.setInsertionPointToEnd(caller.module.getBody());
+    Type i = b.getIndexType();
+    function = func::FuncOp::create(b, name, b.getFunctionType({weight.memory.getType(), i, i, i, to.getType()}, {}));
+    function.setPrivate();
+    function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+    b.setInsertionPointToStart(function.addEntryBlock());
+    Value memory = function.getArgument(0), begin = function.getArgument(2);
+    Widening widening{b, format, PanelReader(b, format, memory), memory, function.getArgument(4)};
+    int64_t unit = std::gcd(widenedColumns(type), group);
+    b.loop(b.index(0), function.getArgument(3), unit, [&](Value done) {
+      Value column = b.add(begin, done), which = b.div(column, group);
+      Value at = b.add(b.add(function.getArgument(1), format.headerBytes()), b.mul(which, format.groupBytes()));
+      Value inside = b.sub(column, b.mul(which, group));
+      Value codes = b.add(b.add(at, format.codesAt()), b.mul(b.div(inside, kStepColumns), format.stepBytes()));
+      widening.chunk(at, codes, unit, b.div(done, kPair));
+    });
+    func::ReturnOp::create(b);
+  }
+  func::CallOp::create(caller, function, ValueRange{weight.memory, start, first, columns, to});
+}
