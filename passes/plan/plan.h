@@ -16,7 +16,9 @@ std::unique_ptr<mlir::Pass> createSplitNormPass(const TargetProperties &properti
 /// combine, in every function of the module.
 void splitAttention(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound, int64_t maxContext);
 
-/// Makes the rows that products of integers take: `qwen.quantize` before maps whose target wants quantized activations.
+/// Makes the rows that products of integers take: `qwen.quantize` before maps whose target wants quantized activations in
+/// steps of at most `rowBound` rows. The pass does it for steps of prefill; plan-buffers adds what decode wants besides.
+void quantizeActivations(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
 std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const TargetProperties &properties);
 
 /// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.

@@ -190,6 +190,7 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
     }
     SmallVector<func::FuncOp> sources(module.getOps<func::FuncOp>());
     FailureOr<int64_t> prefill = EntryPlanner(module, properties, "prefill", properties.prefillRows).run(forward);
+    quantizeActivations(module, properties, properties.decodeRows);
     splitAttention(module, properties, properties.decodeRows, program.maxContext);
     FailureOr<int64_t> decode = EntryPlanner(module, properties, "decode", properties.decodeRows).run(forward);
     if (failed(prefill) || failed(decode))

@@ -18,22 +18,22 @@ using namespace qwench::qwen;
 
 namespace {
 
-struct QuantizeActivations : PassWrapper<QuantizeActivations, OperationPass<ModuleOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(QuantizeActivations)
+class Rewriter {
+public:
+  Rewriter(const TargetProperties &properties, int64_t rowBound) : properties(properties), rowBound(rowBound) {}
 
-  explicit QuantizeActivations(const TargetProperties &properties) : properties(properties) {}
-  StringRef getArgument() const final { return "quantize-activations"; }
-  StringRef getDescription() const final { return "products of integers get quantized activations"; }
-
-  void runOnOperation() override {
+  void run(ModuleOp module) {
     SmallVector<OpOperand *> inputs;
-    getOperation().walk([&](Operation *op) {
+    module.walk([&](Operation *op) {
       if (isa<LinearOp, FusedLinearOp, GroupedLinearOp, GroupedLinearCombineOp>(op))
         inputs.push_back(&op->getOpOperand(0));
     });
     for (OpOperand *input : inputs) {
+      auto type = dyn_cast<RankedTensorType>(input->get().getType());
+      if (!type || isa<QuantType>(type.getElementType())) // planned already, or quantized already
+        continue;
       Type weight = productElement(*input);
-      auto wanted = weight ? dyn_cast<QuantType>(properties.matrixInput(weight)) : QuantType();
+      auto wanted = weight ? dyn_cast<QuantType>(properties.matrixInput(weight, rowBound)) : QuantType();
       if (wanted)
         input->set(quantized(input->get(), wanted));
     }
@@ -45,7 +45,7 @@ private:
   Value quantized(Value value, QuantType element) {
     QuantizeOp &op = made[{value, element}];
     if (!op) {
-      OpBuilder builder(&getContext());
+      OpBuilder builder(value.getContext());
       builder.setInsertionPointAfterValue(value);
       auto type = cast<RankedTensorType>(value.getType()).clone(element);
       op = QuantizeOp::create(builder, value.getLoc(), TypeRange{type}, value, ValueRange{}, DenseI64ArrayAttr());
@@ -64,11 +64,27 @@ private:
     quantize.erase();
   }
 
-  TargetProperties properties;
+  const TargetProperties &properties;
+  int64_t rowBound;
   llvm::MapVector<std::pair<Value, Type>, QuantizeOp> made;
 };
 
+struct QuantizeActivations : PassWrapper<QuantizeActivations, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(QuantizeActivations)
+
+  explicit QuantizeActivations(const TargetProperties &properties) : properties(properties) {}
+  StringRef getArgument() const final { return "quantize-activations"; }
+  StringRef getDescription() const final { return "products of integers get quantized activations"; }
+  void runOnOperation() override { quantizeActivations(getOperation(), properties, properties.prefillRows); }
+
+  TargetProperties properties;
+};
+
 } // namespace
+
+void qwench::quantizeActivations(ModuleOp module, const TargetProperties &properties, int64_t rowBound) {
+  Rewriter(properties, rowBound).run(module);
+}
 
 std::unique_ptr<Pass> qwench::createQuantizeActivationsPass(const TargetProperties &properties) {
   return std::make_unique<QuantizeActivations>(properties);

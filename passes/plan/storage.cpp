@@ -48,16 +48,18 @@ Type qwench::productElement(OpOperand &use) {
 }
 
 /// Collects the element types that all final uses of a value want; false if one is no product.
-static bool collectInputs(Value value, const TargetProperties &properties, SmallVectorImpl<Type> &wanted) {
+static bool collectInputs(Value value, const TargetProperties &properties, int64_t rowBound,
+                          SmallVectorImpl<Type> &wanted) {
   for (OpOperand &use : value.getUses()) {
     if (isView(use.getOwner())) {
-      if (!collectInputs(use.getOwner()->getResult(0), properties, wanted))
+      if (!collectInputs(use.getOwner()->getResult(0), properties, rowBound, wanted))
         return false;
-    } else if (Type element = productElement(use); element && !isa<QuantType>(properties.matrixInput(element))) {
-      wanted.push_back(properties.matrixInput(element));
-    } else {
-      return false;
+      continue;
     }
+    Type element = productElement(use), input = element ? properties.matrixInput(element, rowBound) : Type();
+    if (!input || isa<QuantType>(input))
+      return false;
+    wanted.push_back(input);
   }
   return true;
 }
@@ -65,7 +67,7 @@ static bool collectInputs(Value value, const TargetProperties &properties, Small
 Type FunctionStorage::elementOf(Value value) const {
   Type element = cast<ShapedType>(value.getType()).getElementType();
   SmallVector<Type> wanted;
-  if (!element.isF32() || !collectInputs(value, properties, wanted) || wanted.empty() || !llvm::all_equal(wanted))
+  if (!element.isF32() || !collectInputs(value, properties, rowBound, wanted) || wanted.empty() || !llvm::all_equal(wanted))
     return element;
   return wanted.front();
 }

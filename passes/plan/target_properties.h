@@ -17,8 +17,10 @@ struct TargetProperties {
   std::function<qwen::LayoutAttr(mlir::Type element, bool pairHalves)> matrixLayout;
   /// Layout of a vector (norm weight, bias), and of a table that is only looked up by rows.
   std::function<qwen::LayoutAttr(mlir::MLIRContext *)> rowsLayout;
-  /// Element type in which activations enter a product with weights (or a cache) of this type.
-  std::function<mlir::Type(mlir::Type weightElement)> matrixInput;
+  /// Element type in which activations enter a product with weights (or a cache) of this type, in steps of at most
+  /// `rowBound` rows: few rows are bound by reading the weights, many by arithmetic. Where many rows want quantized
+  /// activations, few want the same.
+  std::function<mlir::Type(mlir::Type weightElement, int64_t rowBound)> matrixInput;
   /// Tile sizes of an op whose rows number at most `rowBound`, in the order of its documented tile space.
   std::function<llvm::SmallVector<int64_t>(mlir::Operation *op, int64_t rowBound)> tile;
   /// Elements from one row of activations to the next, for rows of `width` elements of `bytes` bytes.

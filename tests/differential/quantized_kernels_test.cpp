@@ -163,6 +163,7 @@ struct Case {
   std::string format; ///< of !qwen.quant
   std::string cpu;
   int64_t k = 200;
+  int64_t rowBound = 16; ///< of the steps that activations are for
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.format << " " << c.cpu << " " << c.k; }
@@ -179,7 +180,7 @@ struct Program {
     properties = target->properties();
     layout = properties.matrixLayout(type, false);
     paired = properties.matrixLayout(type, true);
-    input = properties.matrixInput(type);
+    input = properties.matrixInput(type, c.rowBound);
     if (auto quant = dyn_cast<QuantType>(input))
       group = quant.getGroup();
     build();
@@ -427,16 +428,19 @@ static std::vector<Case> cases() {
   for (const char *format : {"i8, group = 0, scale = f32", "i8, group = 32, scale = f16", "i8, group = 128, scale = f16, zero_points = true",
                              "i4, group = 64, scale = f16", "i4, group = 128, scale = f16, zero_points = true",
                              "i4, group = 32, scale = bf16", "f4E2M1FN, group = 32, scale = f8E8M0FNU",
-                             "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true"})
+                             "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true"}) {
     for (const char *cpu : {"native", "x86-64-v4", "x86-64-v3"})
       result.push_back({format, cpu, 200});
+    result.push_back({format, "native", 1100, 512});
+  }
   for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 64, scale = f16"})
     result.push_back({format, "native", 2600});
   return result;
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizedKernels, testing::ValuesIn(cases()), [](const auto &info) {
-  std::string name = info.param.format + "_" + info.param.cpu + "_" + std::to_string(info.param.k);
+  std::string name = info.param.format + "_" + info.param.cpu + "_" + std::to_string(info.param.k) +
+                     "_" + std::to_string(info.param.rowBound);
   std::erase_if(name, [](char c) { return c == ' ' || c == '='; });
   std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;

@@ -34,7 +34,7 @@ TargetProperties properties() {
   auto rows = [](MLIRContext *context) { return qwen::LayoutAttr::get(context, "rows", 1, 1, kPiece, false); };
   p.matrixLayout = [rows](Type element, bool) { return rows(element.getContext()); };
   p.rowsLayout = rows;
-  p.matrixInput = [](Type element) { return element; };
+  p.matrixInput = [](Type element, int64_t) { return element; };
   p.rowStride = [](int64_t width, int64_t) { return llvm::alignTo(width, 2 * kPiece); };
   p.tile = tileSizes;
   p.weightAlignment = 256;

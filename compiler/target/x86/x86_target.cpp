@@ -63,11 +63,12 @@ public:
     p.rowsLayout = [](MLIRContext *context) {
       return qwen::LayoutAttr::get(context, "rows", 1, 1, x86::kPanel, false);
     };
-    bool dot = machine().bf16Dot;
-    p.matrixInput = [dot](Type element) -> Type {
+    bool dot = machine().bf16Dot, tiles = machine().tiles;
+    p.matrixInput = [dot, tiles, few = p.decodeRows](Type element, int64_t rowBound) -> Type {
       auto quant = dyn_cast<qwen::QuantType>(element);
       MLIRContext *context = element.getContext();
-      if (quant && quant.isInteger())
+      // Tiles multiply bf16 faster than integers whose sums are scaled group by group; panels are widened for them.
+      if (quant && quant.isInteger() && !(tiles && rowBound > few))
         return qwen::QuantType::get(context, IntegerType::get(context, 8), activationGroup(quant), Float32Type::get(context),
                                     1, false, false);
       return dot && (quant || element.isBF16()) ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));

@@ -18,7 +18,7 @@ constexpr int64_t kRows = 4;
 
 TargetProperties properties() {
   TargetProperties p;
-  p.matrixInput = [](Type element) { return element; };
+  p.matrixInput = [](Type element, int64_t) { return element; };
   p.rowStride = [](int64_t width, int64_t) { return (width + 31) / 32 * 32; };
   return p;
 }
