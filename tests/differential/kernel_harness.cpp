@@ -1,6 +1,7 @@
 #include "tests/differential/kernel_harness.h"
 
 #include "compiler/target/target.h"
+#include "runtime/core/cpu.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -11,7 +12,6 @@
 #include "llvm/ExecutionEngine/Orc/AbsoluteSymbols.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
-#include "llvm/TargetParser/Host.h"
 
 using namespace mlir;
 
@@ -72,10 +72,7 @@ Result<std::unique_ptr<CompiledKernels>> CompiledKernels::compile(const std::str
 }
 
 bool CompiledKernels::runsHere() const {
-  auto here = llvm::sys::getHostCPUFeatures();
-  llvm::SmallVector<llvm::StringRef> needed;
-  llvm::StringRef(description->features).split(needed, ',', -1, false);
-  return llvm::all_of(needed, [&](llvm::StringRef feature) { return here.lookup(feature); });
+  return static_cast<bool>(requireCpuFeatures(description->features, description->cpu));
 }
 
 } // namespace qwench::test

@@ -428,7 +428,8 @@ static std::vector<Case> cases() {
   for (const char *format : {"i8, group = 0, scale = f32", "i8, group = 32, scale = f16", "i8, group = 128, scale = f16, zero_points = true",
                              "i4, group = 64, scale = f16", "i4, group = 128, scale = f16, zero_points = true",
                              "i4, group = 32, scale = bf16", "f4E2M1FN, group = 32, scale = f8E8M0FNU",
-                             "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true"}) {
+                             "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true",
+                             "f8E4M3FN, group = 128, scale = f32, group_rows = 128"}) {
     for (const char *cpu : {"native", "x86-64-v4", "x86-64-v3"})
       result.push_back({format, cpu, 200});
     result.push_back({format, "native", 1100, 512});

@@ -53,9 +53,8 @@ void PanelProduct::listRows(KernelBuilder &b, Value count, llvm::function_ref<Va
 void PanelProduct::emit(KernelBuilder &b, Value start, Value count, Finish finish) const {
   if (isa<qwen::QuantType>(in.element))
     return emitGroups(b, start, count, finish);
-  bool bf16 = in.element.isBF16() && (weight.quant() || weight.type.getElementType().isBF16());
-  if (b.machine.tiles && bf16 && weight.layout.paddedInputs(weight.inputs()) % kTileColumns == 0)
-    return emitTiles(b, start, count, finish);
+  if (weight.quant() || (b.machine.tiles && in.element.isBF16() && weight.type.getElementType().isBF16()))
+    return emitPieces(b, start, count, finish);
   emitFloats(b, start, count, finish);
 }
 
@@ -116,14 +115,29 @@ void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool r
   });
 }
 
-void PanelProduct::emitTiles(KernelBuilder &b, Value start, Value count, Finish finish) const {
+void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish finish) const {
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
-  int64_t columns = weight.layout.paddedInputs(weight.inputs()), whole = columns / kPieceColumns * kPieceColumns;
-  b.loop(whole, kPieceColumns, [&](Value first) { emitPiece(b, start, first, kPieceColumns, count); });
+  int64_t columns = weight.layout.paddedInputs(weight.inputs()), piece = in.element.isF32() ? kPieceColumns / 2 : kPieceColumns;
+  int64_t whole = columns / piece * piece;
+  b.loop(whole, piece, [&](Value first) { emitPiece(b, start, first, piece, count); });
   if (whole < columns)
     emitPiece(b, start, b.index(whole), columns - whole, count);
   finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), finish);
+}
+
+/// Copies columns [first, first + columns) of `rows` listed rows from `row` on beside one another.
+Value PanelProduct::gatherRows(KernelBuilder &b, Value row, int64_t rows, Value first, int64_t columns) const {
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
+  auto type = VectorType::get({kTileColumns}, b.getBF16Type());
+  b.loop(rows, 1, [&](Value r) {
+    Value from = b.add(b.toIndex(b.loadScalar(offsets, b.add(row, r))), first), to = b.mul(r, kGatheredStride);
+    b.loop(columns, kTileColumns, [&](Value c) {
+      Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
+      vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
+    });
+  });
+  return gathered;
 }
 
 /// Adds the products of columns [first, first + columns).
@@ -131,37 +145,29 @@ void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t
   Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
   Value panel = weight.memory, panelAt = b.add(start, b.mul(first, kPanel));
   if (weight.quant()) {
-    panel = b.scratchAt(kUnpackedAt, b.getBF16Type()), panelAt = b.index(0);
+    panel = b.scratchAt(kUnpackedAt, in.element), panelAt = b.index(0);
     emitWiden(b, weight, start, first, b.index(columns), panel);
   }
   auto rowAt = [&](Value row) { return b.add(b.toIndex(b.loadScalar(offsets, row)), first); };
-  forTileBlocks(b, count, [&](Value row, int64_t rows) {
+  auto block = [&](Value row, int64_t rows) {
     Value cStart = b.mul(row, kPanel);
-    TileProduct product{in.memory, {}, in.stride, panel, panelAt, b.index(columns), products, cStart};
-    Value gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
-    auto gather = [&] {
-      b.loop(rows, 1, [&](Value r) {
-        Value from = rowAt(b.add(row, r)), to = b.mul(r, kGatheredStride);
-        b.loop(columns, kTileColumns, [&](Value c) {
-          auto type = VectorType::get({kTileColumns}, b.getBF16Type());
-          Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
-          vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
-        });
-      });
-    };
     if (rows >= kTileRows) {
-      if (!consecutive)
-        gather(), product.a = gathered, product.aStart = b.index(0), product.aStride = kGatheredStride;
-      else
-        product.aStart = rowAt(row);
-      return emitTileProduct(b, product, rows);
+      Value a = consecutive ? in.memory : gatherRows(b, row, rows, first, columns);
+      int64_t stride = consecutive ? in.stride : kGatheredStride;
+      Value aStart = consecutive ? rowAt(row) : b.index(0);
+      return emitTileProduct(b, {a, aStart, stride, panel, panelAt, b.index(columns), products, cStart}, rows);
     }
-    // A few rows are left for the micro-kernels, which take a list of them.
+    // The micro-kernels take a list of rows; this one starts at the piece.
     Value list = b.scratchAt(kGatheredOffsetsAt, b.getI64Type());
     b.loop(rows, 1, [&](Value r) {
       b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), rowAt(b.add(row, r))), list, r);
     });
-    Product few{in.memory, list, panel, panelAt, kPanel * 2, kLanes * 2, 2, columns / 2, products, kPanel, true};
+    int64_t depth = in.element.isF32() ? 1 : 2;
+    Product few{in.memory, list, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true};
     emitProduct(b, few, b.index(0), rows, cStart);
-  });
+  };
+  if (b.machine.tiles && in.element.isBF16() && columns % kTileColumns == 0)
+    forTileBlocks(b, count, block);
+  else
+    forRowBlocks(b, b.index(0), count, block);
 }

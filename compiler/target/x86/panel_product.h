@@ -22,7 +22,8 @@ struct PanelProduct {
 
 private:
   void emitFloats(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
-  void emitTiles(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+  void emitPieces(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+  mlir::Value gatherRows(KernelBuilder &b, mlir::Value row, int64_t rows, mlir::Value first, int64_t columns) const;
   void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
   void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, Finish finish) const;
   void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;

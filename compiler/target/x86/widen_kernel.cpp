@@ -10,7 +10,7 @@ using namespace qwench::x86;
 
 namespace {
 
-/// Columns of a step of bf16 pairs.
+/// Columns of a step of bf16 pairs, and of one of e4m3 codes.
 constexpr int64_t kPair = 2;
 
 /// The body: what one chunk of columns within a group becomes.
@@ -19,12 +19,20 @@ struct Widening {
   PanelFormat format;
   PanelReader reader;
   Value memory, to;
+  bool floats; ///< codes are e4m3
 
-  /// f32 pairs of 16 lanes, (column, column + 1) of lane 0 first, as bf16 to lanes `half` of step `step`.
-  void store(Value pairs, Value step, int64_t half) {
-    auto narrow = VectorType::get({kPair * kLanes}, b.getBF16Type());
-    Value rounded = arith::TruncFOp::create(b, narrow, pairs);
-    Value at = b.add(b.mul(step, kPair * kPanel), half * kPair * kLanes);
+  /// Two neighbouring columns of 16 lanes, from column `first` of the result on.
+  void store(Value even, Value odd, Value first, int64_t half) {
+    Type element = cast<MemRefType>(to.getType()).getElementType();
+    if (element.isF32()) {
+      Value at = b.add(b.mul(first, kPanel), half * kLanes);
+      b.store(even, to, at);
+      b.store(odd, to, b.add(at, kPanel));
+      return;
+    }
+    Value pairs = vector::InterleaveOp::create(b, even, odd);
+    Value rounded = arith::TruncFOp::create(b, VectorType::get({kPair * kLanes}, element), pairs);
+    Value at = b.add(b.mul(first, kPanel), half * kPair * kLanes);
     vector::StoreOp::create(b, rounded, to, ValueRange{at});
   }
 
@@ -44,9 +52,13 @@ struct Widening {
     return scale ? b.mulf(value, scale) : value;
   }
 
-  /// Columns [0, columns) from byte `codes` of a group that starts at byte `group` on, to steps from `firstStep` on.
-  void chunk(Value group, Value codes, int64_t columns, Value firstStep) {
+  /// `columns` columns from byte `codes` of a group that starts at byte `group` on, to column `first` of the result on.
+  void chunk(Value group, Value codes, int64_t columns, Value first) {
     Halves scales = format.scale ? reader.scales(group) : Halves{};
+    if (floats)
+      return b.loop(columns / kPair, 1, [&](Value step) {
+        floatStep(b.add(codes, b.mul(step, kPair * kPanel)), scales, b.add(first, b.mul(step, kPair)));
+      });
     Halves zeros = reader.zeros(group);
     b.loop(columns / kStepColumns, 1, [&](Value step) {
       Halves bytes = reader.step(b.add(codes, b.mul(step, format.stepBytes())), zeros);
@@ -54,10 +66,19 @@ struct Widening {
         for (int64_t c = 0; c < kStepColumns; c += kPair) {
           Value zero = format.zeroPoints && format.bits == 8 ? zeros[half] : Value();
           Value even = column(bytes[half], c, zero, scales[half]), odd = column(bytes[half], c + 1, zero, scales[half]);
-          Value pairs = vector::InterleaveOp::create(b, even, odd);
-          store(pairs, b.add(firstStep, b.add(b.mul(step, kStepColumns / kPair), c / kPair)), half);
+          store(even, odd, b.add(first, b.add(b.mul(step, kStepColumns), c)), half);
         }
     });
+  }
+
+  /// Two columns of e4m3 codes at byte `codes`: pairs of 32 lanes.
+  void floatStep(Value codes, const Halves &scales, Value first) {
+    for (int64_t half = 0; half < 2; ++half) {
+      auto bytes = VectorType::get({kPair * kLanes}, b.getI8Type());
+      Value raw = vector::LoadOp::create(b, bytes, memory, ValueRange{b.add(codes, half * kPair * kLanes)});
+      auto columns = vector::DeinterleaveOp::create(b, scalesToFloat(b, raw, Float8E4M3FNType::get(b.getContext())));
+      store(b.mulf(columns.getResult(0), scales[half]), b.mulf(columns.getResult(1), scales[half]), first, half);
+    }
   }
 };
 
@@ -72,7 +93,9 @@ void x86::emitWiden(KernelBuilder &caller, const Weight &weight, Value start, Va
   // Codes of a whole row are one run; any group of activations divides it.
   int64_t padded = weight.layout.paddedInputs(weight.inputs()), group = type.groupColumns(padded);
   PanelFormat format = PanelFormat::of(type, group);
-  std::string name = "widen." + format.name();
+  std::string name = (type.isInteger() ? "widen." : "widen.f8.") + format.name();
+  if (cast<MemRefType>(to.getType()).getElementType().isF32())
+    name += ".f32";
   auto function = caller.module.lookupSymbol<func::FuncOp>(name);
   if (!function) {
     KernelBuilder b(caller.getLoc(), caller.getContext());
@@ -84,14 +107,14 @@ void x86::emitWiden(KernelBuilder &caller, const Weight &weight, Value start, Va
     function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
     b.setInsertionPointToStart(function.addEntryBlock());
     Value memory = function.getArgument(0), begin = function.getArgument(2);
-    Widening widening{b, format, PanelReader(b, format, memory), memory, function.getArgument(4)};
+    Widening widening{b, format, PanelReader(b, format, memory), memory, function.getArgument(4), !type.isInteger()};
     int64_t unit = std::gcd(widenedColumns(type), group);
     b.loop(b.index(0), function.getArgument(3), unit, [&](Value done) {
       Value column = b.add(begin, done), which = b.div(column, group);
       Value at = b.add(b.add(function.getArgument(1), format.headerBytes()), b.mul(which, format.groupBytes()));
       Value inside = b.sub(column, b.mul(which, group));
       Value codes = b.add(b.add(at, format.codesAt()), b.mul(b.div(inside, kStepColumns), format.stepBytes()));
-      widening.chunk(at, codes, unit, b.div(done, kPair));
+      widening.chunk(at, codes, unit, done);
     });
     func::ReturnOp::create(b);
   }

@@ -1,4 +1,5 @@
-// Quantized panels as panels of bf16 pairs in scratch, for products that take floats: unpacked once, read by many rows.
+// Quantized panels as panels of bf16 pairs or f32 in scratch, for products that take floats: e4m3 codes always, integer
+// codes where many rows meet them on tiles.
 #pragma once
 
 #include "compiler/target/x86/panel_format.h"
@@ -9,8 +10,8 @@ namespace qwench::x86 {
 int64_t widenedColumns(qwen::QuantType type);
 
 /// Writes columns [first, first + columns) of the panel that starts at byte `start` of the weight's memory to `to`
-/// (memref<?xbf16>) as steps of two columns by 32 lanes. Values are `(code - zero) * scale` rounded to bf16 (exact without
-/// group scales); row scales are left out. `first` and `columns` are multiples of widenedColumns().
+/// (memref<?xT>) as steps of 32 lanes by two columns of bf16, or by one of f32. Values are `(code - zero) * scale`, rounded to
+/// T (exact without group scales); row scales are left out. `first` and `columns` are multiples of widenedColumns().
 void emitWiden(KernelBuilder &b, const Weight &weight, mlir::Value start, mlir::Value first, mlir::Value columns,
                mlir::Value to);
 
