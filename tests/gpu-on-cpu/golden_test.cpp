@@ -78,7 +78,8 @@ protected:
     mlir::registerAllDialects(registry);
     mlir::registerAllExtensions(registry);
     context.appendDialectRegistry(registry);
-    auto imported = importGolden(context, GetParam().model, GetParam().type, GetParam().type);
+    auto imported = importGolden(context, GetParam().model, GetParam().type,
+                                 isF32() ? CacheFormat::F32 : CacheFormat::BF16);
     ASSERT_TRUE(imported) << imported.error().message;
     module = imported.take();
     mlir::PassManager passes(&context);
