@@ -1,5 +1,7 @@
 #include "compiler/target/x86/group_kernel.h"
 
+#include "compiler/target/x86/micro_kernel.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -10,11 +12,10 @@ using namespace qwench::x86;
 
 namespace {
 
-/// Steps that are unrolled: a whole group of 32 columns.
-constexpr int64_t kUnrolledSteps = 8;
-
 /// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several.
 int64_t setsFor(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+/// Steps of an iteration.
+int64_t unrollFor(int64_t rows) { return std::max<int64_t>(2, setsFor(rows)); }
 
 /// Opens a private function (b, arguments...) that is called, not inlined, and shared by its name.
 std::pair<func::FuncOp, KernelBuilder> openFunction(KernelBuilder &caller, StringRef name, TypeRange arguments) {
@@ -56,20 +57,28 @@ Value dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
   return sum;
 }
 
+/// Keeps LLVM from unrolling a loop: a scheduler that sees many steps at once loads ahead of them and spills accumulators.
+void keepRolled(Operation *loop) {
+  MLIRContext *context = loop->getContext();
+  auto unroll = LLVM::LoopUnrollAttr::get(context, BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
+  auto annotation = LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+  loop->setAttr("llvm.loop_annotation", annotation);
+}
+
 /// The body of a micro-kernel.
 struct GroupKernel {
   KernelBuilder &b;
   const PanelFormat &format;
   int64_t rows;
-  Value a, codesAt, factsAt;
+  bool stream;
+  Value a, panel, codesAt, factsAt;
   PanelReader reader;
   SmallVector<Value> rowStarts;
 
   /// Integer sums of a group, index r * 2 + half; `at` is the group's first byte in the panel.
   SmallVector<Value> sumsOfGroup(Value group, Value at) {
     Halves zeros = reader.zeros(at);
-    int64_t sets = setsFor(rows), steps = format.group / kStepColumns;
-    int64_t unroll = std::gcd(steps, kUnrolledSteps);
+    int64_t steps = format.group / kStepColumns, unroll = unrollFor(rows), sets = setsFor(rows);
     SmallVector<Value> sums;
     Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
     for (int64_t r = 0; r < rows; ++r) {
@@ -83,7 +92,10 @@ struct GroupKernel {
     auto some = [&](Value first, SmallVector<Value> s) {
       for (int64_t u = 0; u < unroll; ++u) {
         Value step = b.add(first, u);
-        Halves w = reader.step(b.add(weights, b.mul(step, format.stepBytes())), zeros);
+        Value stepAt = b.add(weights, b.mul(step, format.stepBytes()));
+        Halves w = reader.step(stepAt, zeros);
+        if (stream)
+          prefetch(b, panel, stepAt, format.stepBytes());
         for (int64_t r = 0; r < rows; ++r) {
           Value at = b.add(b.add(rowStarts[r], codes), b.mul(step, kStepColumns));
           Value x = broadcastWord(b, a, at, b.getI32Type());
@@ -95,11 +107,9 @@ struct GroupKernel {
       }
       return s;
     };
-    if (unroll == steps)
-      sums = some(b.index(0), sums);
-    else
-      sums = b.loop(b.index(0), b.index(steps), unroll, sums,
-                    [&](Value first, ValueRange s) { return some(first, SmallVector<Value>(s)); });
+    sums = b.loop(b.index(0), b.index(steps), unroll, sums,
+                  [&](Value first, ValueRange s) { return some(first, SmallVector<Value>(s)); });
+    keepRolled(sums.front().getDefiningOp());
     for (int64_t i = 2 * rows; i < static_cast<int64_t>(sums.size()); ++i)
       sums[i % (2 * rows)] = arith::AddIOp::create(b, sums[i % (2 * rows)], sums[i]);
     sums.resize(2 * rows);
@@ -134,7 +144,8 @@ struct GroupKernel {
 
 /// The function `(a, rowOffsets, row, codesAt, factsAt, b, bStart, groups, c, cStart)`.
 func::FuncOp groupKernel(KernelBuilder &caller, const GroupProduct &p, int64_t rows) {
-  std::string name = ("micro." + Twine(p.format.name()) + "." + Twine(rows) + "x" + Twine(kPanel)).str();
+  std::string name =
+      ("micro." + Twine(p.format.name()) + "." + Twine(rows) + "x" + Twine(kPanel) + (p.stream ? ".stream" : "")).str();
   if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
     return existing;
   Type i = caller.getIndexType();
@@ -142,17 +153,18 @@ func::FuncOp groupKernel(KernelBuilder &caller, const GroupProduct &p, int64_t r
                                     {p.a.getType(), p.rowOffsets.getType(), i, i, i, p.b.getType(), i, i, p.c.getType(), i});
   auto argument = [&, &function = function](unsigned n) { return function.getArgument(n); };
   Value panel = argument(5), c = argument(8);
-  GroupKernel kernel{b, p.format, rows, argument(0), argument(3), argument(4), PanelReader(b, p.format, panel), {}};
+  GroupKernel kernel{b, p.format, rows, p.stream, argument(0), panel, argument(3), argument(4), PanelReader(b, p.format, panel), {}};
   for (int64_t r = 0; r < rows; ++r)
     kernel.rowStarts.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
-  SmallVector<Value> zeros(2 * rows, b.splat(0.0f));
-  auto sums = b.loop(b.index(0), argument(7), 1, zeros, [&, &b = b](Value group, ValueRange y) {
+  auto place = [&, &b = b](int64_t n) { return b.add(argument(9), n * kLanes); };
+  SmallVector<Value> before;
+  for (int64_t n = 0; n < 2 * rows; ++n)
+    before.push_back(b.load(c, place(n)));
+  auto sums = b.loop(b.index(0), argument(7), 1, before, [&, &b = b](Value group, ValueRange y) {
     return kernel.addGroup(group, b.add(argument(6), b.mul(group, p.format.groupBytes())), y);
   });
-  for (int64_t n = 0; n < 2 * rows; ++n) {
-    Value at = b.add(argument(9), n * kLanes);
-    b.store(b.addf(b.load(c, at), sums[n]), c, at);
-  }
+  for (int64_t n = 0; n < 2 * rows; ++n)
+    b.store(sums[n], c, place(n));
   func::ReturnOp::create(b);
   return function;
 }
@@ -191,7 +203,9 @@ void x86::emitUnpack(KernelBuilder &caller, const PanelFormat &format, Value pan
       for (int64_t j = 0; j < 2; ++j)
         store(scales[j], b.add(target, j * 4 * kLanes));
       b.loop(format.group / kStepColumns, 1, [&](Value step) {
-        Halves codes = reader.step(b.add(b.add(at, format.codesAt()), b.mul(step, format.stepBytes())), zeros);
+        Value stepAt = b.add(b.add(at, format.codesAt()), b.mul(step, format.stepBytes()));
+        Halves codes = reader.step(stepAt, zeros);
+        prefetch(b, argument(0), stepAt, format.stepBytes());
         for (int64_t j = 0; j < 2; ++j)
           store(codes[j], b.add(b.add(target, wide.codesAt()), b.add(b.mul(step, wide.stepBytes()), j * 4 * kLanes)));
       });

@@ -19,11 +19,11 @@ struct GroupProduct {
   mlir::Value bStart;     ///< bytes of `b` before the first group
   mlir::Value groups;
   mlir::Value c;          ///< memref<?xf32>
+  bool stream = false;    ///< the panel comes from memory: fetch what follows ahead of use
 };
 
-/// Rows of the micro-kernels there are for a format, largest first. An accumulator of integers and one of floats for each
-/// row and half, 2 registers of weights, an activation, and scales: 6 rows fill 29 of 32 registers, 4 rows leave room for
-/// unpacking.
+/// Rows of the micro-kernels there are for a format, largest first: those of floats where codes are bytes, since their
+/// integer accumulators take as many registers; 4 rows leave room for unpacking.
 llvm::ArrayRef<int64_t> groupRowBlocks(const PanelFormat &format);
 
 /// Emits the product for rows of A listed from `row` on; `cStart` is in elements of `c`, whose rows are 32 apart.

@@ -13,6 +13,9 @@ namespace {
 /// Independent sets of accumulators: few rows need several to hide the latency of a product.
 int64_t unrollFor(int64_t rows) { return rows <= 2 ? 4 : rows <= 4 ? 2 : 1; }
 
+/// Blocks of more rows are bound by arithmetic.
+bool streams(int64_t rows) { return rows <= 4; }
+
 /// The arithmetic of one step for one pair (row of A, 16 columns of B), by element types and what the CPU has.
 class Arithmetic {
 public:
@@ -67,7 +70,7 @@ std::string nameOf(const Product &p, int64_t rows) {
   auto element = [](Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); };
   std::string name;
   llvm::raw_string_ostream(name) << "micro." << element(p.a) << "x" << element(p.b) << "." << rows << "x" << kPanel
-                                 << (p.accumulate ? ".accumulate" : "");
+                                 << (p.accumulate ? ".accumulate" : "") << (p.stream && streams(rows) ? ".stream" : "");
   return name;
 }
 
@@ -102,6 +105,9 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
       Value at = b.add(argument(4), b.mul(s, argument(5)));
       SmallVector<Value, 2> weights[2] = {arithmetic.loadB(bMemory, at, p.depth),
                                           arithmetic.loadB(bMemory, b.add(at, argument(6)), p.depth)};
+      if (p.stream && streams(rows))
+        for (Value half : {at, b.add(at, argument(6))})
+          prefetch(b, bMemory, half, 64);
       for (int64_t r = 0; r < rows; ++r) {
         auto x = arithmetic.loadA(a, b.add(offsets[r], b.mul(s, p.depth)));
         for (int64_t j = 0; j < 2; ++j) {
@@ -125,6 +131,13 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
 }
 
 } // namespace
+
+void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes) {
+  int64_t size = cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8;
+  for (int64_t line = 0; line < bytes; line += 64)
+    memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (kPrefetchBytes + line) / size)}, /*isWrite=*/false,
+                               /*localityHint=*/3, /*isDataCache=*/true);
+}
 
 void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, ArrayRef<int64_t> blocks,
                        llvm::function_ref<void(Value, int64_t)> body) {

@@ -18,12 +18,20 @@ struct Product {
   mlir::Value c;          ///< memref<?xf32>
   int64_t cStride;        ///< elements from row to row of C
   bool accumulate;        ///< add to C instead of overwriting it
+  bool stream = false;    ///< B comes from memory: few rows fetch what follows ahead of use
 };
 
 /// Rows of the micro-kernels there are, largest first: 12 rows by 2 vectors fill 24 of 32 registers with accumulators,
 /// 2 hold weights, 1 an activation. Latency 4 to 5 at one product per cycle needs at least 5 independent accumulators.
 constexpr int64_t kRowBlocks[] = {12, 8, 4, 2, 1};
 constexpr int64_t kMaxRowBlock = kRowBlocks[0];
+
+/// Bytes from a load to what is fetched along with it. A core reads some 6 bytes a cycle and waits 400 cycles for memory;
+/// hardware prefetchers alone stop at pages of 4 KiB.
+constexpr int64_t kPrefetchBytes = 6 << 10;
+
+/// Asks for what is kPrefetchBytes behind the `bytes` bytes from element `at` on.
+void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes);
 
 /// Covers rows [begin, end) with blocks of these sizes, largest first and the others powers of two that sum up to every
 /// smaller number, and calls body(first row, rows of the block).

@@ -63,7 +63,7 @@ Value x86::scalesToFloat(KernelBuilder &b, Value raw, Type scale) {
   auto as = [&](Type element) { return VectorType::get({lanes}, element); };
   if (scale.isF32())
     return vector::BitCastOp::create(b, as(scale), raw);
-  if (scale.isF16() || scale.isBF16()) {
+  if (scale.isF16()) {
     Value narrow = vector::BitCastOp::create(b, as(scale), raw);
     return arith::ExtFOp::create(b, as(b.getF32Type()), narrow);
   }
@@ -71,6 +71,12 @@ Value x86::scalesToFloat(KernelBuilder &b, Value raw, Type scale) {
     return arith::ConstantOp::create(
         b, DenseElementsAttr::get(as(element), APInt(element.getIntOrFloatBitWidth(), value)));
   };
+  if (scale.isBF16()) { // the upper half of an f32; as a type, LLVM would call functions for it on some CPUs
+    Value half = vector::BitCastOp::create(b, as(b.getIntegerType(16)), raw);
+    Value wide = arith::ExtUIOp::create(b, as(b.getI32Type()), half);
+    Value bits = arith::ShLIOp::create(b, wide, constant(b.getI32Type(), 16));
+    return vector::BitCastOp::create(b, as(b.getF32Type()), bits);
+  }
   if (isa<Float8E8M0FNUType>(scale)) { // the exponent of an f32
     Value wide = arith::ExtUIOp::create(b, as(b.getI32Type()), raw);
     Value bits = arith::ShLIOp::create(b, wide, constant(b.getI32Type(), 23));

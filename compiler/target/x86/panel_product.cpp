@@ -32,9 +32,9 @@ struct GroupSum {
   Value a, offsets, c, count;
   int64_t columns; ///< K'
 
-  void emit(KernelBuilder &b, const PanelFormat &format, Value panel, Value at, Value firstGroup, Value groups) const {
+  void emit(KernelBuilder &b, const PanelFormat &format, Value panel, Value at, Value firstGroup, Value groups, bool stream) const {
     GroupProduct product{format, a, offsets, b.mul(firstGroup, format.group),
-                         b.add(b.mul(firstGroup, kGroupFacts), columns), panel, at, groups, c};
+                         b.add(b.mul(firstGroup, kGroupFacts), columns), panel, at, groups, c, stream};
     forRowBlocks(b, b.index(0), count, groupRowBlocks(format),
                  [&](Value row, int64_t rows) { emitGroupProduct(b, product, row, rows, b.mul(row, kPanel)); });
   }
@@ -62,7 +62,7 @@ void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish
   Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
   int64_t depth = weight.layout.getDepth();
   Product product{in.memory, offsets, weight.memory, start, kPanel * depth, kLanes * depth, depth,
-                  weight.layout.paddedInputs(weight.inputs()) / depth, products, kPanel, false};
+                  weight.layout.paddedInputs(weight.inputs()) / depth, products, kPanel, false, true};
   forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
     emitProduct(b, product, row, rows, b.index(0));
     b.loop(rows, 1, [&](Value r) {
@@ -80,7 +80,7 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
   Value first = b.add(start, format.headerBytes());
   auto direct = [&](Value group, Value some) {
-    sum.emit(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), group, some);
+    sum.emit(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), group, some, true);
   };
   PanelFormat wide = format.bits == 4 ? format.unpacked(b.getContext()) : format;
   int64_t piece = std::max<int64_t>(1, kPieceBytes / wide.groupBytes());
@@ -91,7 +91,7 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
         return direct(group, some);
       Value unpacked = b.scratchAt(kUnpackedAt, b.getI8Type());
       emitUnpack(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), some, unpacked, b.index(0));
-      sum.emit(b, wide, unpacked, b.index(0), group, some);
+      sum.emit(b, wide, unpacked, b.index(0), group, some, false);
     });
   };
   // Few rows read the panel as it lies in memory, one sequential stream; many unpack it once.
@@ -163,7 +163,8 @@ void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t
       b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), rowAt(b.add(row, r))), list, r);
     });
     int64_t depth = in.element.isF32() ? 1 : 2;
-    Product few{in.memory, list, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true};
+    Product few{in.memory, list, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true,
+                !weight.quant()};
     emitProduct(b, few, b.index(0), rows, cStart);
   };
   if (b.machine.tiles && in.element.isBF16() && columns % kTileColumns == 0)

@@ -1,5 +1,7 @@
 #include "compiler/target/x86/widen_kernel.h"
 
+#include "compiler/target/x86/micro_kernel.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 #include <numeric>
@@ -61,7 +63,9 @@ struct Widening {
       });
     Halves zeros = reader.zeros(group);
     b.loop(columns / kStepColumns, 1, [&](Value step) {
-      Halves bytes = reader.step(b.add(codes, b.mul(step, format.stepBytes())), zeros);
+      Value at = b.add(codes, b.mul(step, format.stepBytes()));
+      Halves bytes = reader.step(at, zeros);
+      prefetch(b, memory, at, format.stepBytes());
       for (int64_t half = 0; half < 2; ++half)
         for (int64_t c = 0; c < kStepColumns; c += kPair) {
           Value zero = format.zeroPoints && format.bits == 8 ? zeros[half] : Value();
@@ -73,6 +77,7 @@ struct Widening {
 
   /// Two columns of e4m3 codes at byte `codes`: pairs of 32 lanes.
   void floatStep(Value codes, const Halves &scales, Value first) {
+    prefetch(b, memory, codes, kPair * kPanel);
     for (int64_t half = 0; half < 2; ++half) {
       auto bytes = VectorType::get({kPair * kLanes}, b.getI8Type());
       Value raw = vector::LoadOp::create(b, bytes, memory, ValueRange{b.add(codes, half * kPair * kLanes)});
