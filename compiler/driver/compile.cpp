@@ -239,6 +239,8 @@ Status Compilation::emitText() {
   if (options.emit >= Rung::LLVM) {
     EmitKind kind = options.emit == Rung::LLVM       ? EmitKind::LLVM
                     : options.emit == Rung::Assembly ? EmitKind::Assembly
+                    : options.emit == Rung::Ptx      ? EmitKind::Ptx
+                    : options.emit == Rung::Hsaco    ? EmitKind::Hsaco
                                                      : EmitKind::Object;
     if (Status emitted = emitObject(kind, text); !emitted)
       return emitted;
@@ -257,7 +259,7 @@ Status Compilation::emitPackage() {
   package.source = &source;
   package.extras = &extras;
   package.externalWeights = options.externalWeights;
-  package.metadata = {options.target, options.cpu, options.randomWeights, ""};
+  package.metadata = {options.target, options.cpu, options.gpus, options.randomWeights, ""};
   llvm::SmallString<0> object;
   if (options.emit != Rung::Weights)
     if (Status emitted = emitObject(EmitKind::Object, object); !emitted)
@@ -282,7 +284,7 @@ void Compilation::summarize(uint64_t bytes, const std::string &more) {
 Status Compilation::run() {
   if (Status status = checkOptions(); !status)
     return status;
-  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, {}});
+  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, options.gpus});
   if (!created)
     return created.takeError();
   target = created.take();

@@ -73,7 +73,7 @@ Result<hf::Description> inspectCompiled(const std::string &path) {
   text +=
       lines(metadata, {"name", "architecture", "qwench_version", "external_weights", "sampled_vocab_size"});
   if (metadata.contains("compilation"))
-    text += lines(metadata["compilation"], {"target", "cpu", "dtype", "kv_dtype", "max_context"});
+    text += lines(metadata["compilation"], {"target", "cpu", "gpu", "dtype", "kv_dtype", "max_context"});
   if (metadata.contains("config"))
     text += lines(metadata["config"], {"hidden_size", "num_hidden_layers", "num_attention_heads",
                                        "num_key_value_heads", "head_dim", "intermediate_size", "num_experts",

@@ -31,6 +31,7 @@ constexpr const char *kCompileExamples =
     "  qwench compile Qwen3-30B-A3B -o qwen --max-context 8192 --external-weights\n"
     "  qwench compile Qwen3-0.6B -o qwen --cpu sapphirerapids --dtype f32\n"
     "  qwench compile Qwen3-0.6B -o qwen --dtype int4 --dtype-for 'lm_head=int8,*.down_proj=int4:32'\n"
+    "  qwench compile Qwen3-0.6B -o qwen --target cuda --gpu sm_80,sm_90a\n"
     "  qwench compile config.json -o shape --random-weights 1   time a shape without its weights\n"
     "  qwench compile Qwen3-0.6B --emit fused                   the program after fusion, on the terminal\n"
     "  qwench compile fused.mlir --emit asm -o out.s            go on from that text\n"
@@ -64,9 +65,15 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
   command->add_option("MODEL", options.model, "model directory, config.json, or .mlir file")->required();
   command->add_option("-o,--output", options.output,
                       "file to write; - is standard output, the default for text");
-  command->add_option("--target", options.target, "kind of machine: x86-64 (default)");
+  command->add_option("--target", options.target, "kind of machine: x86-64 (default), cuda or rocm");
   command->add_option("--cpu", options.cpu,
                       "native (default), x86-64-v4, znver4, sapphirerapids, ...: LLVM's names");
+  command
+      ->add_option("--gpu", options.gpus,
+                   "with --target cuda or rocm: architectures to make code for, sm_90a,sm_80 or gfx942,gfx1100; the "
+                   "program takes what fits when it starts")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->add_option("--dtype", arguments.dtype,
                       "f32, bf16, int8, int4, int4z (with zero points), mxfp4, nvfp4 or fp8: format of the weights "
                       "(default: the checkpoint's); norms, biases and routers stay in floats");

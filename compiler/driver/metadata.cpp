@@ -112,7 +112,10 @@ uint32_t tokenCount(const std::vector<uint8_t> &blob) {
 Json compilationOf(ModuleOp planned, const MetadataOptions &options) {
   Json result;
   result["target"] = options.target;
-  result["cpu"] = options.cpu;
+  if (options.gpus.empty())
+    result["cpu"] = options.cpu;
+  else
+    result["gpu"] = options.gpus;
   if (auto model = planned->getAttrOfType<DictionaryAttr>("qwen.model"))
     for (NamedAttribute attribute : model) {
       if (auto text = dyn_cast<StringAttr>(attribute.getValue()))

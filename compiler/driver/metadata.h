@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace qwench {
 
 struct MetadataOptions {
   std::string target, cpu;            ///< as given on the command line
+  std::vector<std::string> gpus;      ///< likewise
   std::optional<uint64_t> randomSeed; ///< of --random-weights
   std::string externalWeights;        ///< file name beside the executable; empty: none
 };

@@ -7,41 +7,9 @@
 
 #include "llvm/Support/Path.h"
 
-#include <cerrno>
-#include <sys/mman.h>
-#include <unistd.h>
-
 namespace qwench {
 
 namespace {
-
-/// A file in memory that the linker can open by its path.
-class MemoryFile {
-public:
-  explicit MemoryFile(llvm::StringRef bytes) : fd(memfd_create("model.o", MFD_CLOEXEC)) {
-    while (fd >= 0 && !bytes.empty()) {
-      ssize_t count = ::write(fd, bytes.data(), bytes.size());
-      if (count < 0 && errno == EINTR)
-        continue;
-      if (count < 0) {
-        close(fd);
-        fd = -1;
-        return;
-      }
-      bytes = bytes.drop_front(count);
-    }
-  }
-  MemoryFile(const MemoryFile &) = delete;
-  ~MemoryFile() {
-    if (fd >= 0)
-      close(fd);
-  }
-  bool valid() const { return fd >= 0; }
-  std::string path() const { return "/proc/self/fd/" + std::to_string(fd); }
-
-private:
-  int fd;
-};
 
 Result<uint64_t> planHash(mlir::ModuleOp planned) {
   auto attribute = planned->getAttrOfType<mlir::IntegerAttr>("qwen.plan_hash");
@@ -54,7 +22,7 @@ Status linkInto(const Package &package, link::OutputFile &output) {
   Result<link::Kit> kit = link::Kit::find();
   if (!kit)
     return kit.takeError();
-  MemoryFile object(package.object);
+  link::MemoryFile object({package.object.data(), package.object.size()});
   if (!object.valid())
     return userError("cannot hold the object file in memory");
   link::LinkOptions options;

@@ -6,7 +6,7 @@ namespace qwench {
 
 namespace {
 constexpr std::string_view kNames[] = {"model", "fused", "planned", "kernels", "llvm",
-                                       "asm",   "obj",   "weights", "shared",  "exe"};
+                                       "asm",   "ptx",   "hsaco",   "obj",     "weights", "shared", "exe"};
 } // namespace
 
 std::string_view name(Rung rung) { return kNames[static_cast<size_t>(rung)]; }

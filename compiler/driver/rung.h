@@ -9,7 +9,7 @@
 namespace qwench {
 
 /// In the order of compilation.
-enum class Rung { Model, Fused, Planned, Kernels, LLVM, Assembly, Object, Weights, Shared, Executable };
+enum class Rung { Model, Fused, Planned, Kernels, LLVM, Assembly, Ptx, Hsaco, Object, Weights, Shared, Executable };
 
 /// As `--emit` spells it: "exe".
 std::string_view name(Rung rung);
@@ -19,7 +19,7 @@ Result<Rung> parseRung(std::string_view name);
 std::string rungNames();
 
 /// Text goes to the terminal unless -o says otherwise.
-inline bool isText(Rung rung) { return rung <= Rung::Assembly; }
+inline bool isText(Rung rung) { return rung <= Rung::Ptx; }
 /// Needs the bytes of the weights, or a seed to make them.
 inline bool needsWeights(Rung rung) { return rung >= Rung::Weights; }
 

@@ -1,7 +1,10 @@
 #include "compiler/emit/codegen.h"
 
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/GPU/GPUToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/ROCDL/ROCDLToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/Analysis/CGSCCPassManager.h"
 #include "llvm/Analysis/LoopAnalysisManager.h"
@@ -33,7 +36,7 @@ void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 
 } // namespace
 
-Status qwench::generateCode(mlir::ModuleOp module, const CodegenTarget &target, CodegenOutput output,
+Status qwench::generateCode(mlir::Operation *module, const CodegenTarget &target, CodegenOutput output,
                             llvm::raw_pwrite_stream &out) {
   static const bool initialized = [] {
     llvm::InitializeAllTargets();
@@ -45,7 +48,10 @@ Status qwench::generateCode(mlir::ModuleOp module, const CodegenTarget &target, 
   mlir::DialectRegistry registry;
   mlir::registerBuiltinDialectTranslation(registry);
   mlir::registerLLVMDialectTranslation(registry);
-  module.getContext()->appendDialectRegistry(registry);
+  mlir::registerGPUDialectTranslation(registry);
+  mlir::registerNVVMDialectTranslation(registry);
+  mlir::registerROCDLDialectTranslation(registry);
+  module->getContext()->appendDialectRegistry(registry);
 
   llvm::Triple triple(target.triple);
   std::string error;
@@ -66,7 +72,8 @@ Status qwench::generateCode(mlir::ModuleOp module, const CodegenTarget &target, 
       function.addFnAttr("target-cpu", target.cpu);
       function.addFnAttr("tune-cpu", target.tuneCpu);
       function.addFnAttr("target-features", target.features);
-      function.addFnAttr("prefer-vector-width", "512");
+      for (const auto &[name, value] : target.attributes)
+        function.addFnAttr(name, value);
     }
   optimize(*translated, *machine);
   if (output == CodegenOutput::LLVM) {

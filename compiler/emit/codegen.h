@@ -7,6 +7,8 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace qwench {
 
@@ -16,12 +18,14 @@ struct CodegenTarget {
   std::string cpu;      ///< instructions that every CPU of the kind has: "x86-64"
   std::string tuneCpu;  ///< whose timing to schedule for: "znver4"
   std::string features; ///< instructions beyond those: "+avx2,+avx512bf16"
+  std::vector<std::pair<std::string, std::string>> attributes = {}; ///< of every function: LLVM's names and values
 };
 
 enum class CodegenOutput { LLVM, Assembly, Object };
 
-/// Optimises (-O3) and writes a module in the LLVM dialect. Position-independent code. Internal error if LLVM refuses it.
-Status generateCode(mlir::ModuleOp module, const CodegenTarget &target, CodegenOutput output,
+/// Optimises (-O3) and writes a module in the LLVM dialect: a builtin.module, or a gpu.module in a vendor's dialect besides.
+/// Position-independent code. Internal error if LLVM refuses it.
+Status generateCode(mlir::Operation *module, const CodegenTarget &target, CodegenOutput output,
                     llvm::raw_pwrite_stream &out);
 
 } // namespace qwench

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -17,10 +18,9 @@ namespace qwench::link {
 
 namespace {
 
-std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options, const std::string &image) {
+std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options) {
   bool shared = options.output == Output::SharedObject;
-  std::vector<std::string> args = {"ld.lld",
-                                   "-m",
+  std::vector<std::string> args = {"-m",
                                    "elf_x86_64",
                                    "--eh-frame-hdr",
                                    "--hash-style=gnu",
@@ -33,9 +33,7 @@ std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options, c
                                    "now",
                                    "-z",
                                    "noexecstack",
-                                   "--threads=" + std::to_string(options.threads),
-                                   "-o",
-                                   image};
+                                   "--threads=" + std::to_string(options.threads)};
   auto add = [&](std::initializer_list<std::string> more) { args.insert(args.end(), more); };
   if (shared)
     add({"-shared", "-Bsymbolic", "--no-undefined", "--version-script=" + kit.path("exports.map"),
@@ -103,22 +101,53 @@ private:
   std::thread reader;
 };
 
-} // namespace
-
-Result<std::string> linkImage(const Kit &kit, const LinkOptions &options) {
+/// Runs lld with everything but its own name and the output. Gives the bytes of the output.
+Result<std::string> run(std::vector<std::string> args, const char *what) {
   Collector collector;
   if (!collector.valid())
     return userError(std::string("cannot make a pipe: ") + strerror(errno));
-  std::vector<std::string> args = arguments(kit, options, collector.path());
-  std::vector<const char *> pointers;
+  args.insert(args.end(), {"-o", collector.path()});
+  std::vector<const char *> pointers = {"ld.lld"};
   for (const std::string &arg : args)
     pointers.push_back(arg.c_str());
   std::string complaints;
   llvm::raw_string_ostream errors(complaints);
   lld::Result result = lld::lldMain(pointers, llvm::nulls(), errors, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0)
-    return internalError("cannot link the model: " + firstError(complaints));
+    return internalError(std::string("cannot link ") + what + ": " + firstError(complaints));
   return collector.finish();
+}
+
+} // namespace
+
+MemoryFile::MemoryFile(std::string_view bytes) : descriptor(memfd_create("model.o", MFD_CLOEXEC)) {
+  while (descriptor >= 0 && !bytes.empty()) {
+    ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0) {
+      close(descriptor);
+      descriptor = -1;
+      return;
+    }
+    bytes.remove_prefix(count);
+  }
+}
+
+MemoryFile::~MemoryFile() {
+  if (descriptor >= 0)
+    close(descriptor);
+}
+
+Result<std::string> linkImage(const Kit &kit, const LinkOptions &options) {
+  return run(arguments(kit, options), "the model");
+}
+
+Result<std::string> linkCodeObject(std::string_view object) {
+  MemoryFile file(object);
+  if (!file.valid())
+    return userError("cannot hold the object file in memory");
+  return run({"-shared", "--no-undefined", file.path()}, "the code object");
 }
 
 } // namespace qwench::link

@@ -5,6 +5,7 @@
 #include "runtime/abi/result.h"
 
 #include <string>
+#include <string_view>
 
 namespace qwench::link {
 
@@ -20,5 +21,21 @@ struct LinkOptions {
 /// cannot kill the linker, which maps the files it writes. The image needs libc and libm and nothing else; a
 /// shared object exports the functions of runtime/abi/qwench.h. The same input gives the same bytes.
 Result<std::string> linkImage(const Kit &kit, const LinkOptions &options);
+
+/// A loadable code object for an AMD GPU from an object file's bytes.
+Result<std::string> linkCodeObject(std::string_view object);
+
+/// Bytes that can be opened by a path, as a file in memory.
+class MemoryFile {
+public:
+  explicit MemoryFile(std::string_view bytes);
+  MemoryFile(const MemoryFile &) = delete;
+  ~MemoryFile();
+  bool valid() const { return descriptor >= 0; }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor); }
+
+private:
+  int descriptor = -1;
+};
 
 } // namespace qwench::link

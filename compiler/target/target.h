@@ -25,7 +25,8 @@ struct TargetOptions {
 };
 
 /// How far emission goes: rungs of `--emit` behind the target's lowering.
-enum class EmitKind { LLVM, Assembly, Object };
+/// The last two are device code for one GPU architecture alone.
+enum class EmitKind { LLVM, Assembly, Object, Ptx, Hsaco };
 
 class Target {
 public:

@@ -44,8 +44,8 @@ typedef struct QwenchStep {
 typedef void (*QwenchStepFunction)(const QwenchStep *step, int64_t thread, int64_t threads);
 
 /* A kernel of a device program. Its entry takes (const QwenchStep *step, int64_t layer, int64_t instance, int64_t tiles);
- * `step` and every pointer in it are device memory, but for `team`, which is NULL. It is launched with `tiles` blocks along
- * x; block b runs tile b. */
+ * `step` and every pointer in it are device memory, but for `team`, which is NULL. Blocks stand along x; a block runs the
+ * tiles blockIdx.x, blockIdx.x + gridDim.x, ... below `tiles`. */
 typedef struct QwenchKernel {
   const char *name;      /* of the entry in the image */
   uint32_t threads;      /* of a block, along x */

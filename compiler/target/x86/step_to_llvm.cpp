@@ -1,6 +1,7 @@
 // step-to-llvm
 // Assumes: scheduled kernels. Guarantees: no qwen op or type; `prefill` and `decode` have the C signature of
 // QwenchStepFunction, and the constant `qwench_program` describes the program (runtime/abi/program.h).
+#include "compiler/target/program_constant.h"
 #include "compiler/target/step_fields.h"
 #include "compiler/target/x86/passes.h"
 #include "dialects/Qwen.h"
@@ -39,7 +40,7 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (!function.isDeclaration())
         function->setAttr("llvm.linkage", internal);
-    emitProgram();
+    emitProgramConstant(getOperation(), {"x86-64", cpu, features, ""});
     for (NamedAttribute attribute : llvm::to_vector(getOperation()->getAttrs()))
       if (attribute.getName().getValue().starts_with("qwen."))
         getOperation()->removeAttr(attribute.getName());
@@ -69,99 +70,8 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     LLVM::ReturnOp::create(b, ValueRange());
   }
 
-  void emitProgram();
-
   std::string cpu, features;
 };
-
-/// Emits a constant struct member by member.
-class ProgramWriter {
-public:
-  ProgramWriter(ModuleOp module) : b(module.getLoc(), module.getContext()), module(module) {}
-
-  void number(unsigned bits, uint64_t value) {
-    Type type = b.getIntegerType(bits);
-    members.push_back({type, [=](ImplicitLocOpBuilder &at) -> Value {
-                         return LLVM::ConstantOp::create(at, type, IntegerAttr::get(type, APInt(bits, value)));
-                       }});
-  }
-
-  void text(StringRef name, StringRef value) {
-    b.setInsertionPointToEnd(module.getBody());
-    std::string terminated = value.str() + '\0';
-    auto type = LLVM::LLVMArrayType::get(b.getI8Type(), terminated.size());
-    std::string symbol = ("qwench_text." + name).str();
-    LLVM::GlobalOp::create(b, type, true, LLVM::Linkage::Private, symbol, b.getStringAttr(terminated));
-    address(symbol);
-  }
-
-  void address(StringRef symbol) {
-    Type type = LLVM::LLVMPointerType::get(b.getContext());
-    std::string name = symbol.str();
-    members.push_back({type, [=](ImplicitLocOpBuilder &at) -> Value { return LLVM::AddressOfOp::create(at, type, name); }});
-  }
-
-  void null() {
-    Type type = LLVM::LLVMPointerType::get(b.getContext());
-    members.push_back({type, [=](ImplicitLocOpBuilder &at) -> Value { return LLVM::ZeroOp::create(at, type); }});
-  }
-
-  void finish(StringRef symbol) {
-    SmallVector<Type> types;
-    for (auto &member : members)
-      types.push_back(member.first);
-    auto type = LLVM::LLVMStructType::getLiteral(b.getContext(), types);
-    b.setInsertionPointToEnd(module.getBody());
-    auto global = LLVM::GlobalOp::create(b, type, true, LLVM::Linkage::External, symbol, Attribute());
-    b.createBlock(&global.getInitializerRegion());
-    Value value = LLVM::PoisonOp::create(b, type);
-    for (auto [i, member] : llvm::enumerate(members))
-      value = LLVM::InsertValueOp::create(b, value, member.second(b), ArrayRef<int64_t>{static_cast<int64_t>(i)});
-    LLVM::ReturnOp::create(b, value);
-  }
-
-private:
-  ImplicitLocOpBuilder b;
-  ModuleOp module;
-  SmallVector<std::pair<Type, std::function<Value(ImplicitLocOpBuilder &)>>> members;
-};
-
-void StepToLLVM::emitProgram() {
-  ModuleOp module = getOperation();
-  auto plan = module->getAttrOfType<PlanAttr>("qwen.plan");
-  auto program = module->getAttrOfType<DictionaryAttr>("qwen.program");
-  auto hash = module->getAttrOfType<IntegerAttr>("qwen.plan_hash");
-  auto number = [&](StringRef name) { return program.getAs<IntegerAttr>(name).getInt(); };
-  auto typeName = [&](StringRef name) {
-    std::string text;
-    llvm::raw_string_ostream(text) << program.getAs<TypeAttr>(name).getValue();
-    return text;
-  };
-  ProgramWriter w(module);
-  w.number(32, QWENCH_ABI_VERSION);
-  w.number(32, sizeof(QwenchProgram));
-  w.number(64, hash.getValue().getZExtValue());
-  w.text("name", program.getAs<StringAttr>("name").getValue());
-  w.text("target", "x86-64");
-  w.text("cpu", cpu);
-  w.text("features", features);
-  w.text("dtype", typeName("dtype"));
-  w.text("kv_dtype", program.getAs<StringAttr>("kv_dtype").getValue());
-  for (StringRef name : {"vocab_size", "logits_stride", "max_context", "layers"})
-    w.number(64, number(name));
-  for (int64_t value : {plan.getPrefillRows(), plan.getDecodeRows(), plan.getArenaBytes(), plan.getThreadScratchBytes(),
-                        plan.getWeightBytes()})
-    w.number(64, value);
-  w.number(64, number("weight_bytes_per_token"));
-  w.number(64, plan.getCacheBytesPerPosition());
-  w.number(64, plan.getCacheGranule());
-  for (StringRef name : {"flops_per_token", "flops_per_output", "attention_flops_per_pair"})
-    w.number(64, number(name));
-  w.address("qwench_step_prefill");
-  w.address("qwench_step_decode");
-  w.null(); // device
-  w.finish("qwench_program");
-}
 
 } // namespace
 

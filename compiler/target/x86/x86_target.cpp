@@ -144,10 +144,13 @@ public:
 
   Status emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override {
     static constexpr CodegenOutput outputs[] = {CodegenOutput::LLVM, CodegenOutput::Assembly, CodegenOutput::Object};
+    if (kind > EmitKind::Object)
+      return userError("--emit: expected no device code with --target x86-64");
     SmallVector<std::string> flags;
     for (StringRef feature : usedFeatures())
       flags.push_back("+" + feature.str());
-    return generateCode(lowered, {"x86_64-unknown-linux-gnu", "x86-64", cpu, llvm::join(flags, ",")},
+    return generateCode(lowered, {"x86_64-unknown-linux-gnu", "x86-64", cpu, llvm::join(flags, ","),
+                                  {{"prefer-vector-width", "512"}}},
                         outputs[static_cast<int>(kind)], out);
   }
 

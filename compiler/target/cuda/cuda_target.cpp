@@ -1,0 +1,71 @@
+#include "compiler/target/cuda/cuda_target.h"
+
+#include "compiler/target/cuda/architectures.h"
+#include "compiler/target/cuda/assemble.h"
+#include "compiler/target/cuda/passes.h"
+#include "compiler/target/gpu/emit/gpu_target.h"
+
+using namespace mlir;
+using namespace qwench;
+
+namespace {
+
+class CudaTarget final : public qwench::gpu::GpuTarget {
+public:
+  explicit CudaTarget(std::vector<const qwench::gpu::Architecture *> architectures)
+      : GpuTarget(std::move(architectures)) {}
+
+  llvm::StringRef name() const override { return "cuda"; }
+
+protected:
+  std::unique_ptr<Pass> createConversionPass() const override { return cuda::createLowerKernelsPass(); }
+
+  CodegenTarget codegenTarget(StringRef arch) const override {
+    // Denormal numbers count as 0 in f32: exp2, sqrt and division are one instruction then.
+    return {"nvptx64-nvidia-cuda", arch.str(), arch.str(), "", {{"denormal-fp-math-f32", "preserve-sign,preserve-sign"}}};
+  }
+
+  EmitKind imageKind() const override { return EmitKind::Ptx; }
+
+  Result<std::string> makeFile(mlir::gpu::GPUModuleOp lowered) const override { return ptx(lowered, lowered.getName()); }
+
+  /// Machine code for each architecture; PTX of the last one for later GPUs, and of each where nobody assembles it.
+  Result<std::vector<qwench::gpu::Image>> makeImages(ArrayRef<mlir::gpu::GPUModuleOp> lowered) const override {
+    std::string assembler = cuda::findAssembler();
+    std::vector<qwench::gpu::Image> images;
+    for (auto module : lowered) {
+      StringRef arch = module.getName(), base = cuda::baseName(arch);
+      auto kernels = qwench::gpu::recordedKernels(module);
+      if (!assembler.empty()) {
+        Result<std::string> text = ptx(module, arch);
+        if (!text)
+          return text.takeError();
+        Result<std::string> cubin = cuda::assemble(assembler, *text, arch);
+        if (!cubin)
+          return cubin.takeError();
+        images.push_back({arch.str(), QWENCH_IMAGE_CUBIN, cubin.take(), kernels});
+      }
+      if (!assembler.empty() && module != lowered.back())
+        continue;
+      Result<std::string> text = ptx(module, base);
+      if (!text)
+        return text.takeError();
+      images.push_back({base.str(), QWENCH_IMAGE_PTX, *text + '\0', kernels});
+    }
+    return images;
+  }
+
+private:
+  Result<std::string> ptx(mlir::gpu::GPUModuleOp module, StringRef arch) const {
+    return qwench::gpu::generateDeviceCode(module, codegenTarget(arch), CodegenOutput::Assembly);
+  }
+};
+
+} // namespace
+
+Result<std::unique_ptr<Target>> qwench::createCudaTarget(const TargetOptions &options) {
+  auto chosen = qwench::gpu::chooseArchitectures(cuda::architectures(), options.gpus);
+  if (!chosen)
+    return chosen.takeError();
+  return std::unique_ptr<Target>(new CudaTarget(chosen.take()));
+}

@@ -1,0 +1,75 @@
+// cuda-lower-kernels
+// Assumes: a gpu.module of kernels in gpu, nvgpu, cf, memref, arith, math and vector. Guarantees: LLVM and NVVM only, and no
+// call of libdevice: what PTX has no instruction for is an error.
+#include "compiler/target/cuda/passes.h"
+#include "compiler/target/gpu/emit/images.h"
+#include "compiler/target/gpu/emit/passes.h"
+
+#include "mlir/Conversion/GPUCommon/GPUCommonPass.h"
+#include "mlir/Conversion/GPUToNVVM/GPUToNVVMPass.h"
+#include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
+#include "mlir/Conversion/NVGPUToNVVM/NVGPUToNVVM.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Transforms/DialectConversion.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+
+using namespace mlir;
+
+namespace qwench::cuda {
+
+namespace {
+
+constexpr unsigned kSubgroup = 32, kShuffleBits = 32;
+
+struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
+
+  StringRef getArgument() const final { return "cuda-lower-kernels"; }
+  StringRef getDescription() const final { return "kernels to LLVM and NVVM, without libdevice"; }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    registry.insert<LLVM::LLVMDialect, NVVM::NVVMDialect, math::MathDialect, arith::ArithDialect, vector::VectorDialect,
+                    cf::ControlFlowDialect>();
+  }
+
+  void runOnOperation() override {
+    MLIRContext *context = &getContext();
+    RewritePatternSet expansions(context);
+    gpu::populateExpansionPatterns(expansions);
+    populateGpuLowerSubgroupReduceToShufflePatterns(expansions, kSubgroup, kShuffleBits);
+    populateGpuLowerClusteredSubgroupReduceToShufflePatterns(expansions, kSubgroup, kShuffleBits);
+    if (failed(applyPatternsGreedily(getOperation(), std::move(expansions))))
+      return signalPassFailure();
+    LLVMTypeConverter types(context, LowerToLLVMOptions(context));
+    configureGpuToNVVMTypeConverter(types);
+    RewritePatternSet patterns(context);
+    gpu::populateCommonConversionPatterns(types, patterns);
+    populateGpuToNVVMConversionPatterns(types, patterns, /*benefit=*/0); // its patterns of arith call libdevice
+    populateNVGPUToNVVMConversionPatterns(types, patterns);
+    LLVMConversionTarget target(*context);
+    target.addLegalDialect<NVVM::NVVMDialect>();
+    target.addIllegalDialect<mlir::gpu::GPUDialect>();
+    target.addLegalOp<mlir::gpu::GPUModuleOp, mlir::gpu::YieldOp>();
+    if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
+      return signalPassFailure();
+    // The very block size, not the most: ptxas 13.0 spills with the latter where the former leaves registers.
+    for (const gpu::Kernel &kernel : gpu::recordedKernels(getOperation()))
+      if (auto function = getOperation().lookupSymbol<LLVM::LLVMFuncOp>(kernel.name)) {
+        function->removeAttr(NVVM::NVVMDialect::getMaxntidAttrName());
+        function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
+                          DenseI32ArrayAttr::get(context, {static_cast<int32_t>(kernel.threads), 1, 1}));
+      }
+  }
+};
+
+} // namespace
+
+std::unique_ptr<Pass> createLowerKernelsPass() { return std::make_unique<LowerKernels>(); }
+
+} // namespace qwench::cuda

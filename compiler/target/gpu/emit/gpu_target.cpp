@@ -1,0 +1,118 @@
+#include "compiler/target/gpu/emit/gpu_target.h"
+
+#include "compiler/target/gpu/emit/passes.h"
+#include "compiler/target/gpu/passes.h"
+#include "compiler/target/gpu/properties.h"
+#include "passes/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace qwench::gpu {
+
+namespace {
+
+/// Hosts enqueue launches: any x86-64 does.
+const CodegenTarget kHost = {"x86_64-unknown-linux-gnu", "x86-64", "x86-64", "", {}};
+
+SmallVector<mlir::gpu::GPUModuleOp> deviceModules(ModuleOp module) {
+  return llvm::to_vector(module.getOps<mlir::gpu::GPUModuleOp>());
+}
+
+} // namespace
+
+TargetProperties GpuTarget::properties() const { return gpu::properties(); }
+
+Status GpuTarget::supports(ModuleOp fused) const { return gpu::supports(fused, name()); }
+
+void GpuTarget::addKernelPasses(OpPassManager &passes) const {
+  std::vector<Device> devices;
+  for (const Architecture *architecture : architectures)
+    devices.push_back(architecture->device());
+  passes.addPass(createToKernelsPass(std::move(devices)));
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+}
+
+void GpuTarget::addLoweringPasses(OpPassManager &passes) const {
+  passes.addPass(createLaunchSchedulePass());
+  addDevicePasses(passes, createConversionPass());
+  std::string names;
+  for (const Architecture *architecture : architectures)
+    names += (names.empty() ? "" : ",") + architecture->name.str();
+  passes.addPass(createHostToLLVMPass(name().str(), names));
+  OpPassManager &host = passes.nest<func::FuncOp>();
+  host.addPass(createSCFToControlFlowPass());
+  passes.addPass(memref::createExpandStridedMetadataPass());
+  passes.addPass(createConvertToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  passes.addPass(createCheckLowered());
+}
+
+Status GpuTarget::emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const {
+  if (kind == EmitKind::LLVM)
+    return emitText(lowered, CodegenOutput::LLVM, out);
+  if (kind == EmitKind::Assembly)
+    return emitText(lowered, CodegenOutput::Assembly, out);
+  if (kind == EmitKind::Object)
+    return emitObject(lowered, out);
+  if (kind != imageKind())
+    return userError("--emit: expected " + std::string(imageKind() == EmitKind::Ptx ? "ptx" : "hsaco") + " for --target " +
+                     name().str() + ", found " + (kind == EmitKind::Ptx ? "ptx" : "hsaco"));
+  auto modules = deviceModules(lowered);
+  if (modules.size() != 1)
+    return userError("--emit: expected one architecture in --gpu for device code alone, found " +
+                     std::to_string(modules.size()));
+  Result<std::string> file = makeFile(modules.front());
+  if (!file)
+    return file.takeError();
+  out << *file;
+  return ok();
+}
+
+/// Device code, one architecture after the other; LLVM IR has the host's in front.
+Status GpuTarget::emitText(ModuleOp lowered, CodegenOutput output, llvm::raw_pwrite_stream &out) const {
+  if (output == CodegenOutput::LLVM) {
+    OwningOpRef<ModuleOp> host = lowered.clone();
+    for (auto module : deviceModules(*host))
+      module.erase();
+    if (Status status = generateCode(*host, kHost, output, out); !status)
+      return status;
+  }
+  for (auto module : deviceModules(lowered)) {
+    Result<std::string> text = generateDeviceCode(module, codegenTarget(module.getName()), output);
+    if (!text)
+      return text.takeError();
+    out << *text;
+  }
+  return ok();
+}
+
+Status GpuTarget::emitObject(ModuleOp lowered, llvm::raw_pwrite_stream &out) const {
+  OwningOpRef<ModuleOp> host = lowered.clone();
+  auto modules = deviceModules(*host);
+  Result<std::vector<Image>> images = makeImages(modules);
+  if (!images)
+    return images.takeError();
+  for (auto module : modules)
+    module.erase();
+  defineDeviceProgram(*host, name(), *images);
+  return generateCode(*host, kHost, CodegenOutput::Object, out);
+}
+
+Result<std::string> generateDeviceCode(mlir::gpu::GPUModuleOp module, const CodegenTarget &target, CodegenOutput output) {
+  llvm::SmallString<0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  if (Status status = generateCode(module, target, output, stream); !status)
+    return status.takeError();
+  return bytes.str().str();
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,43 @@
+// What the GPU backends have in common as targets; a vendor adds its table, its conversion, and how images are made.
+#pragma once
+
+#include "compiler/emit/codegen.h"
+#include "compiler/target/gpu/emit/architecture.h"
+#include "compiler/target/gpu/emit/images.h"
+#include "compiler/target/target.h"
+
+namespace qwench::gpu {
+
+class GpuTarget : public Target {
+public:
+  TargetProperties properties() const override;
+  Status supports(mlir::ModuleOp fused) const override;
+  void addKernelPasses(mlir::OpPassManager &passes) const override;
+  void addLoweringPasses(mlir::OpPassManager &passes) const override;
+  Status emit(mlir::ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override;
+
+protected:
+  explicit GpuTarget(std::vector<const Architecture *> architectures) : architectures(std::move(architectures)) {}
+
+  /// A pass on a gpu.module named after an architecture: to LLVM and the vendor's dialect.
+  virtual std::unique_ptr<mlir::Pass> createConversionPass() const = 0;
+  /// What LLVM makes the kernels of `arch` for.
+  virtual CodegenTarget codegenTarget(llvm::StringRef arch) const = 0;
+  /// The kind of file that --emit=ptx or --emit=hsaco asks for.
+  virtual EmitKind imageKind() const = 0;
+  /// One image of each module at least, best first. `lowered` are gpu.modules named after their architecture.
+  virtual Result<std::vector<Image>> makeImages(llvm::ArrayRef<mlir::gpu::GPUModuleOp> lowered) const = 0;
+  /// The file of imageKind() for one module.
+  virtual Result<std::string> makeFile(mlir::gpu::GPUModuleOp lowered) const = 0;
+
+private:
+  Status emitObject(mlir::ModuleOp lowered, llvm::raw_pwrite_stream &out) const;
+  Status emitText(mlir::ModuleOp lowered, CodegenOutput output, llvm::raw_pwrite_stream &out) const;
+
+  std::vector<const Architecture *> architectures;
+};
+
+/// Runs LLVM on one gpu.module and gives what it wrote.
+Result<std::string> generateDeviceCode(mlir::gpu::GPUModuleOp module, const CodegenTarget &target, CodegenOutput output);
+
+} // namespace qwench::gpu

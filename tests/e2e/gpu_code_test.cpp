@@ -1,0 +1,151 @@
+// Programs for GPUs without a GPU: what their code keeps in registers, what they say where there is no driver, and what they
+// launch on drivers that keep device memory in host memory (tests/unit/device/fake_driver.h).
+#include "tests/e2e/process.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <regex>
+#include <unistd.h>
+
+using namespace qwench::e2e;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+namespace {
+
+/// Numbers behind `label` in `text`.
+std::vector<int> numbersAfter(const std::string &text, const std::string &label) {
+  std::vector<int> numbers;
+  for (size_t at = text.find(label); at != std::string::npos; at = text.find(label, at + 1))
+    numbers.push_back(std::atoi(text.c_str() + at + label.size()));
+  return numbers;
+}
+
+std::string emitText(const std::string &model, const std::string &dtype, const std::string &target, const std::string &gpu,
+                     const std::string &rung) {
+  Outcome outcome = runTool({"compile", goldenModel(model), "--no-tokenizer", "--dtype", dtype, "--target", target, "--gpu",
+                            gpu, "--emit", rung});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  return outcome.out;
+}
+
+std::string assembler() {
+  for (const char *path : {"/usr/local/cuda/bin/ptxas", "/usr/bin/ptxas"})
+    if (access(path, X_OK) == 0)
+      return path;
+  return "";
+}
+
+struct Case {
+  std::string model, dtype, gpu;
+};
+
+std::string nameOf(const testing::TestParamInfo<Case> &info) {
+  std::string name = info.param.model + "_" + info.param.dtype + "_" + info.param.gpu;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+std::vector<Case> cases(std::initializer_list<const char *> gpus) {
+  std::vector<Case> result;
+  for (const char *model : {"dense-bias", "dense-hd128", "moe-base", "moe-odd-sizes"})
+    for (const char *dtype : {"f32", "bf16"})
+      for (const char *gpu : gpus)
+        result.push_back({model, dtype, gpu});
+  return result;
+}
+
+} // namespace
+
+class AmdResources : public testing::TestWithParam<Case> {};
+
+TEST_P(AmdResources, NoKernelUsesScratchOrSpills) {
+  std::string text = emitText(GetParam().model, GetParam().dtype, "rocm", GetParam().gpu, "asm");
+  std::vector<int> scratch = numbersAfter(text, ".private_segment_fixed_size:");
+  EXPECT_GT(scratch.size(), 10u);
+  for (const char *label : {".private_segment_fixed_size:", ".vgpr_spill_count:", ".sgpr_spill_count:"})
+    for (int number : numbersAfter(text, label))
+      EXPECT_EQ(number, 0) << label;
+  for (int bytes : numbersAfter(text, ".group_segment_fixed_size:"))
+    EXPECT_LE(bytes, 64 << 10);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, AmdResources, testing::ValuesIn(cases({"gfx90a", "gfx942", "gfx1100", "gfx1201"})), nameOf);
+
+class NvidiaResources : public testing::TestWithParam<Case> {};
+
+TEST_P(NvidiaResources, NoKernelUsesLocalMemoryOrSpills) {
+  if (assembler().empty())
+    GTEST_SKIP() << "there is no ptxas here";
+  Scratch scratch;
+  writeFile(scratch / "k.ptx", emitText(GetParam().model, GetParam().dtype, "cuda", GetParam().gpu, "ptx"));
+  Outcome outcome = run({assembler(), "-v", "-arch=" + GetParam().gpu, scratch / "k.ptx", "-o", scratch / "k.cubin"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  std::string report = outcome.out + outcome.err;
+  static const std::regex line("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill loads");
+  size_t kernels = 0;
+  for (std::sregex_iterator it(report.begin(), report.end(), line), end; it != end; ++it, ++kernels)
+    EXPECT_EQ(it->str(), "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads");
+  EXPECT_GT(kernels, 10u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, NvidiaResources, testing::ValuesIn(cases({"sm_80", "sm_90a", "sm_120"})), nameOf);
+
+class GpuProgram : public testing::Test {
+protected:
+  void compile(const std::string &target, const std::string &gpus) {
+    Outcome outcome = runTool({"compile", goldenModel("moe-base"), "-o", scratch / "model", "--no-tokenizer", "--dtype", "f32",
+                              "--max-context", "256", "--target", target, "--gpu", gpus});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+  }
+  Outcome generate(const std::string &driver, const std::string &log) {
+    return run({"/usr/bin/env", "QWENCH_GPU_DRIVER=" + driver, "QWENCH_FAKE_GPU_LOG=" + log, scratch / "model", "generate",
+                "--tokens", "1,2,3", "-n", "3", "--greedy", "--ids", "--ignore-eos"});
+  }
+  Scratch scratch;
+};
+
+TEST_F(GpuProgram, WithoutADriverSaysSoInOneLine) {
+  compile("cuda", "sm_80");
+  Outcome outcome = generate("/nowhere/libcuda.so.1", "");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_THAT(outcome.err, HasSubstr("error: this model needs an NVIDIA GPU: expected the NVIDIA driver"));
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1);
+}
+
+/// The log of the launches of a step, without their numbers: "decode_0_embedding", ...
+std::vector<std::string> launchesOf(const std::string &log) {
+  std::vector<std::string> names;
+  static const std::regex line("launch ([^ ]+) ");
+  for (std::sregex_iterator it(log.begin(), log.end(), line), end; it != end; ++it)
+    names.push_back((*it)[1]);
+  return names;
+}
+
+TEST_F(GpuProgram, LaunchesItsKernelsInOrderAndReplaysDecodeSteps) {
+  for (auto [target, gpus, driver] : {std::tuple("cuda", "sm_90a,sm_80", FAKE_CUDA), {"rocm", "gfx1100,gfx942", FAKE_ROCM}}) {
+    compile(target, gpus);
+    std::string log = scratch / (std::string(target) + ".log");
+    Outcome outcome = generate(driver, log);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    std::string text = readFile(log);
+    auto names = launchesOf(text);
+    ASSERT_GT(names.size(), 20u);
+    EXPECT_THAT(names.front(), StartsWith("decode_0"));
+    EXPECT_THAT(names.front(), HasSubstr("embedding"));
+    // Three rows, then one row twice: two sizes, two captures, three replays of as many launches.
+    EXPECT_EQ(names.size() % 3, 0u);
+    const size_t step = names.size() / 3;
+    for (size_t i = 0; i < step; ++i) {
+      EXPECT_EQ(names[i], names[i + step]);
+      EXPECT_EQ(names[i], names[i + 2 * step]);
+    }
+    EXPECT_EQ(numbersAfter(text, "capture").size(), 2u);
+    EXPECT_EQ(numbersAfter(text, "graph\n").size(), 3u);
+    Outcome info = run({scratch / "model", "info"});
+    EXPECT_THAT(info.out, HasSubstr(target));
+  }
+}
