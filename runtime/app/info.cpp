@@ -2,6 +2,7 @@
 #include "runtime/app/app.h"
 #include "runtime/app/terminal.h"
 #include "runtime/core/cpu.h"
+#include "runtime/device/images.h"
 
 #include <nlohmann/json.hpp>
 
@@ -27,6 +28,13 @@ ordered_json sections(const ModelFile &model) {
   return list;
 }
 
+/// "sm_80, sm_90a, PTX of sm_90" of a program for GPUs; "none" of others.
+std::string imagesOf(const QwenchProgram &program) {
+  if (!program.device)
+    return "none";
+  return describeImages({program.device->images, static_cast<size_t>(program.device->image_count)});
+}
+
 std::string weightsPlace(const ModelFile &model) {
   if (model.metadata().randomWeights)
     return "random, seed " + std::to_string(model.metadata().randomWeights->seed);
@@ -46,6 +54,7 @@ ordered_json describe(const ModelFile &model) {
           {"target", program.target},
           {"cpu", program.cpu},
           {"features", program.features},
+          {"gpu_images", imagesOf(program)},
           {"runs_here", static_cast<bool>(cpu)},
           {"dtype", program.dtype},
           {"kv_dtype", program.kv_dtype},

@@ -1,6 +1,7 @@
 // Compiled models compute what transformers computes (tests/golden/README.md says what is asked), and the
 // ways to the same position agree: prefill and decode, whole and in chunks, alone and in a batch, with 1, 2
 // and 3 threads.
+#include "tests/e2e/machine.h"
 #include "tests/e2e/npy.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/shared_model.h"
@@ -114,9 +115,13 @@ const Prompt &longest(const std::vector<Prompt> &prompts) {
 class Golden : public testing::TestWithParam<Case> {
 protected:
   void SetUp() override {
-    Outcome outcome = runTool({"compile", goldenModel(GetParam().model), "-o", scratch / "model.so", "--emit",
-                              "shared", "--no-tokenizer", "--max-context", "512", "-j", "1", "--dtype",
-                              GetParam().dtype, "--kv-dtype", GetParam().dtype});
+    if (!machine().missing.empty())
+      GTEST_SKIP() << machine().missing;
+    std::vector<std::string> arguments = {"compile", goldenModel(GetParam().model), "-o", scratch / "model.so", "--emit",
+                                          "shared", "--no-tokenizer", "--max-context", "512", "-j", "1", "--dtype",
+                                          GetParam().dtype, "--kv-dtype", GetParam().dtype};
+    arguments.insert(arguments.end(), machine().options.begin(), machine().options.end());
+    Outcome outcome = runTool(arguments);
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     object = std::make_unique<SharedObject>(scratch / "model.so");
     f32 = GetParam().dtype == "f32";
