@@ -29,28 +29,25 @@ protected:
 
   Result<std::string> makeFile(mlir::gpu::GPUModuleOp lowered) const override { return ptx(lowered, lowered.getName()); }
 
-  /// Machine code for each architecture; PTX of the last one for later GPUs, and of each where nobody assembles it.
+  /// For each architecture machine code, where somebody assembles it, and PTX without its suffix for later GPUs and other
+  /// drivers.
   Result<std::vector<qwench::gpu::Image>> makeImages(ArrayRef<mlir::gpu::GPUModuleOp> lowered) const override {
     std::string assembler = cuda::findAssembler();
     std::vector<qwench::gpu::Image> images;
     for (auto module : lowered) {
       StringRef arch = module.getName(), base = cuda::baseName(arch);
       auto kernels = qwench::gpu::recordedKernels(module);
+      Result<std::string> text = ptx(module, arch);
+      Result<std::string> portable = text && base != arch ? ptx(module, base) : text;
+      if (!portable)
+        return portable.takeError();
       if (!assembler.empty()) {
-        Result<std::string> text = ptx(module, arch);
-        if (!text)
-          return text.takeError();
         Result<std::string> cubin = cuda::assemble(assembler, *text, arch);
         if (!cubin)
           return cubin.takeError();
         images.push_back({arch.str(), QWENCH_IMAGE_CUBIN, cubin.take(), kernels});
       }
-      if (!assembler.empty() && module != lowered.back())
-        continue;
-      Result<std::string> text = ptx(module, base);
-      if (!text)
-        return text.takeError();
-      images.push_back({base.str(), QWENCH_IMAGE_PTX, *text + '\0', kernels});
+      images.push_back({base.str(), QWENCH_IMAGE_PTX, *portable + '\0', kernels});
     }
     return images;
   }

@@ -18,7 +18,7 @@ TEST(Rung, NamesReadBack) {
     ASSERT_TRUE(parsed);
     EXPECT_EQ(*parsed, rung);
   }
-  EXPECT_EQ(parseRung("elf").error().message, "--emit: expected one of model, fused, planned, kernels, llvm, asm, obj, "
+  EXPECT_EQ(parseRung("elf").error().message, "--emit: expected one of model, fused, planned, kernels, llvm, asm, ptx, hsaco, obj, "
                                               "weights, shared, exe, found 'elf'");
 }
 
