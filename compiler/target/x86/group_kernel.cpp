@@ -13,9 +13,9 @@ using namespace qwench::x86;
 namespace {
 
 /// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several.
-int64_t setsFor(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+int64_t setsFor(const Machine &machine, int64_t rows) { return accumulatorsPerSum(machine, rows, 2); }
 /// Steps of an iteration.
-int64_t unrollFor(int64_t rows) { return std::max<int64_t>(2, setsFor(rows)); }
+int64_t unrollFor(const Machine &machine, int64_t rows) { return std::max<int64_t>(2, setsFor(machine, rows)); }
 
 /// Opens a private function (b, arguments...) that is called, not inlined, and shared by its name.
 std::pair<func::FuncOp, KernelBuilder> openFunction(KernelBuilder &caller, StringRef name, TypeRange arguments) {
@@ -78,7 +78,7 @@ struct GroupKernel {
   /// Integer sums of a group, index r * 2 + half; `at` is the group's first byte in the panel.
   SmallVector<Value> sumsOfGroup(Value group, Value at) {
     Halves zeros = reader.zeros(at);
-    int64_t steps = format.group / kStepColumns, unroll = unrollFor(rows), sets = setsFor(rows);
+    int64_t steps = format.group / kStepColumns, unroll = unrollFor(b.machine, rows), sets = setsFor(b.machine, rows);
     SmallVector<Value> sums;
     Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
     for (int64_t r = 0; r < rows; ++r) {
@@ -171,9 +171,8 @@ func::FuncOp groupKernel(KernelBuilder &caller, const GroupProduct &p, int64_t r
 
 } // namespace
 
-ArrayRef<int64_t> x86::groupRowBlocks(const PanelFormat &format) {
-  static constexpr int64_t bytes[] = {6, 4, 2, 1}, nibbles[] = {4, 2, 1};
-  return format.bits == 8 ? ArrayRef<int64_t>(bytes) : ArrayRef<int64_t>(nibbles);
+SmallVector<int64_t> x86::groupRowBlocks(const Machine &machine, const PanelFormat &format) {
+  return rowBlocks(machine, format.bits == 8 ? 2 : 3);
 }
 
 void x86::emitGroupProduct(KernelBuilder &b, const GroupProduct &p, Value row, int64_t rows, Value cStart) {

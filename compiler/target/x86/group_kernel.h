@@ -22,9 +22,9 @@ struct GroupProduct {
   bool stream = false;    ///< the panel comes from memory: fetch what follows ahead of use
 };
 
-/// Rows of the micro-kernels there are for a format, largest first: those of floats where codes are bytes, since their
-/// integer accumulators take as many registers; 4 rows leave room for unpacking.
-llvm::ArrayRef<int64_t> groupRowBlocks(const PanelFormat &format);
+/// Rows of the micro-kernels for a format, largest first: an accumulator of integers and one of floats for each row and
+/// half, and registers for unpacking where codes are not bytes.
+llvm::SmallVector<int64_t> groupRowBlocks(const Machine &machine, const PanelFormat &format);
 
 /// Emits the product for rows of A listed from `row` on; `cStart` is in elements of `c`, whose rows are 32 apart.
 void emitGroupProduct(KernelBuilder &b, const GroupProduct &product, mlir::Value row, int64_t rows, mlir::Value cStart);

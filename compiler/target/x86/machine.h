@@ -7,6 +7,8 @@ namespace qwench::x86 {
 
 /// Units that kernels may use besides AVX-512 or less, which vectors of any width become.
 struct Machine {
+  int64_t registers = 16; ///< of vectors
+  int64_t lanes = 8;      ///< f32 of a vector register
   bool bf16Dot = false;     ///< dot products of bf16 pairs: vdpbf16ps
   bool tiles = false;       ///< AMX tiles that multiply bf16
   bool int8Dot = false;     ///< dot products of four bytes: vpdpbusd

@@ -10,9 +10,6 @@ using namespace qwench::x86;
 
 namespace {
 
-/// Independent sets of accumulators: few rows need several to hide the latency of a product.
-int64_t unrollFor(int64_t rows) { return rows <= 2 ? 4 : rows <= 4 ? 2 : 1; }
-
 /// Blocks of more rows are bound by arithmetic.
 bool streams(int64_t rows) { return rows <= 4; }
 
@@ -96,7 +93,7 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
     offsets.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
   Arithmetic arithmetic(b, cast<MemRefType>(p.a.getType()).getElementType(),
                         cast<MemRefType>(p.b.getType()).getElementType(), caller.machine.bf16Dot);
-  int64_t unroll = unrollFor(rows);
+  int64_t unroll = accumulatorsPerSum(caller.machine, rows);
   SmallVector<Value> zeros(unroll * rows * 2, b.splat(0.0f));
   auto sums = b.loop(b.index(0), argument(7), unroll, zeros, [&](Value step, ValueRange accumulators) {
     KernelBuilder::Yield next(accumulators);
@@ -137,6 +134,21 @@ void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64)
     memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (kPrefetchBytes + line) / size)}, /*isWrite=*/false,
                                /*localityHint=*/3, /*isDataCache=*/true);
+}
+
+SmallVector<int64_t> x86::rowBlocks(const Machine &machine, int64_t sets) {
+  int64_t rowRegisters = sets * kPanel / machine.lanes;
+  int64_t most = std::clamp<int64_t>(machine.registers * 3 / 4 / rowRegisters, 1, kMaxRowBlock);
+  SmallVector<int64_t> blocks{most};
+  for (int64_t rows = llvm::bit_floor(static_cast<uint64_t>(most)); rows; rows /= 2)
+    if (rows < most)
+      blocks.push_back(rows);
+  return blocks;
+}
+
+int64_t x86::accumulatorsPerSum(const Machine &machine, int64_t rows, int64_t sets) {
+  int64_t times = rowBlocks(machine, sets).front() / rows;
+  return std::min<int64_t>(4, llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, times))));
 }
 
 void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, ArrayRef<int64_t> blocks,

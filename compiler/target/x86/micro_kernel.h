@@ -21,10 +21,17 @@ struct Product {
   bool stream = false;    ///< B comes from memory: few rows fetch what follows ahead of use
 };
 
-/// Rows of the micro-kernels there are, largest first: 12 rows by 2 vectors fill 24 of 32 registers with accumulators,
-/// 2 hold weights, 1 an activation. Latency 4 to 5 at one product per cycle needs at least 5 independent accumulators.
-constexpr int64_t kRowBlocks[] = {12, 8, 4, 2, 1};
-constexpr int64_t kMaxRowBlock = kRowBlocks[0];
+/// Rows of the largest micro-kernel there is on any machine.
+constexpr int64_t kMaxRowBlock = 12;
+
+/// Rows of the micro-kernels for a machine, largest first: accumulators of a row, `sets` of 32 columns, fill three quarters of
+/// the registers; weights, activations and scales have the rest. With AVX-512 and one set 12 rows by 2 vectors fill 24 of 32,
+/// with AVX2 3 rows by 4 vectors 12 of 16. Latency 4 to 5 at one product per cycle needs at least 5 accumulators.
+llvm::SmallVector<int64_t> rowBlocks(const Machine &machine, int64_t sets = 1);
+
+/// Independent accumulators of one sum in a micro-kernel of so many rows, 1 to 4: few rows need several to hide the latency
+/// of a product, as far as registers go.
+int64_t accumulatorsPerSum(const Machine &machine, int64_t rows, int64_t sets = 1);
 
 /// Bytes from a load to what is fetched along with it. A core reads some 6 bytes a cycle and waits 400 cycles for memory;
 /// hardware prefetchers alone stop at pages of 4 KiB.
@@ -39,7 +46,7 @@ void forRowBlocks(KernelBuilder &b, mlir::Value begin, mlir::Value end, llvm::Ar
                   llvm::function_ref<void(mlir::Value row, int64_t rows)> body);
 inline void forRowBlocks(KernelBuilder &b, mlir::Value begin, mlir::Value end,
                          llvm::function_ref<void(mlir::Value row, int64_t rows)> body) {
-  forRowBlocks(b, begin, end, kRowBlocks, body);
+  forRowBlocks(b, begin, end, rowBlocks(b.machine), body);
 }
 
 /// Emits C[row .. row + rows, column of C `cStart`] for rows of A listed from `row` on. `cStart` is in elements of `c`.

@@ -35,7 +35,7 @@ struct GroupSum {
   void emit(KernelBuilder &b, const PanelFormat &format, Value panel, Value at, Value firstGroup, Value groups, bool stream) const {
     GroupProduct product{format, a, offsets, b.mul(firstGroup, format.group),
                          b.add(b.mul(firstGroup, kGroupFacts), columns), panel, at, groups, c, stream};
-    forRowBlocks(b, b.index(0), count, groupRowBlocks(format),
+    forRowBlocks(b, b.index(0), count, groupRowBlocks(b.machine, format),
                  [&](Value row, int64_t rows) { emitGroupProduct(b, product, row, rows, b.mul(row, kPanel)); });
   }
 };
@@ -95,7 +95,7 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
     });
   };
   // Few rows read the panel as it lies in memory, one sequential stream; many unpack it once.
-  Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, count, b.index(groupRowBlocks(format).front()));
+  Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, count, b.index(groupRowBlocks(b.machine, format).front()));
   b.choose(few, [&] { direct(b.index(0), b.index(groups)); }, byPieces);
 
   finishRows(b, start, count, format.rowScales, finish);

@@ -157,6 +157,10 @@ public:
 private:
   x86::Machine machine() const {
     x86::Machine m;
+    // A named CPU lists what implies the rest.
+    for (StringRef feature : {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"})
+      if (features.lookup(feature))
+        m.registers = 32, m.lanes = 16;
     m.bf16Dot = features.lookup("avx512bf16") && features.lookup("avx512vl");
     m.tiles = m.bf16Dot && features.lookup("amx-tile") && features.lookup("amx-bf16");
     m.int8Dot = features.lookup("avx512vnni");
