@@ -146,9 +146,16 @@ Status Compilation::importDirectory() {
   bool f32 = import.dtype == ElementType::F32;
   import.kvDtype = options.kvDtype.value_or(f32 ? CacheFormat::F32 : CacheFormat::BF16);
   import.maxContext = options.maxContext.value_or(source.config->maxPositionEmbeddings);
+  std::vector<std::string> warnings;
+  import.warnings = &warnings;
+  // Another format than the checkpoint's is made from its values, and so is bf16 for GPUs, which have no products with codes.
+  if (!options.dtype && options.formats.dtype.empty() && target->name() == "x86-64")
+    import.stored = storedFormats(source);
   Result<OwningOpRef<ModuleOp>> imported = importModel(*context, *source.config, import);
   if (!imported)
     return imported.takeError();
+  for (const std::string &warning : warnings)
+    console.warning(warning);
   module = imported.take();
   (*module)->setAttr("qwen.stage", StringAttr::get(context.get(), "model"));
   pipeline.program.maxContext = import.maxContext;

@@ -6,6 +6,8 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 
+#include <map>
+
 namespace qwench {
 
 namespace fs = llvm::sys::fs;
@@ -113,6 +115,24 @@ std::optional<hf::DType> weightType(const ModelSource &source) {
     if (Result<hf::TensorView> table = source.checkpoint->find("model.embed_tokens.weight"))
       return table->dtype;
   return source.config ? source.config->dtype : std::nullopt;
+}
+
+StoredLookup storedFormats(const ModelSource &source) {
+  if (!source.config || !source.config->quantization)
+    return {};
+  if (const auto &checkpoint = source.checkpoint)
+    return [&checkpoint](const std::string &tensor) -> std::optional<hf::StoredFormat> {
+      const hf::StoredFormat *format = checkpoint->storedFormat(tensor);
+      return format ? std::optional(*format) : std::nullopt;
+    };
+  std::map<std::string, hf::StoredFormat> declared;
+  for (const hf::ExpectedTensor &tensor : hf::expectedTensors(*source.config))
+    if (source.config->quantization->converts(tensor.name))
+      declared[tensor.name] = hf::declaredFormat(*source.config->quantization);
+  return [declared](const std::string &tensor) -> std::optional<hf::StoredFormat> {
+    auto it = declared.find(tensor);
+    return it == declared.end() ? std::nullopt : std::optional(it->second);
+  };
 }
 
 Result<std::shared_ptr<const hf::QuantizedMatrix>> CheckpointSource::findQuantized(std::string_view name) const {

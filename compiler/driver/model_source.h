@@ -5,6 +5,7 @@
 #include "frontends/huggingface/checkpoint.h"
 #include "frontends/huggingface/config.h"
 #include "frontends/huggingface/generation_config.h"
+#include "frontends/huggingface/import/stored_types.h"
 #include "runtime/abi/result.h"
 
 #include <optional>
@@ -42,6 +43,10 @@ Result<Extras> readExtras(const std::string &directory);
 
 /// The type most of the weights have, as the checkpoint or the configuration says.
 std::optional<hf::DType> weightType(const ModelSource &source);
+
+/// How the model's matrices are stored, as its weights or else its configuration says. Empty if none is quantized.
+/// Valid as long as `source`.
+StoredLookup storedFormats(const ModelSource &source);
 
 /// Tensors of a checkpoint, for the packer.
 class CheckpointSource : public pack::TensorSource {

@@ -38,6 +38,7 @@ struct Segment {
   int64_t rows = 0;
   size_t tensor = 0; ///< index into PackPlan::tensors
   std::shared_ptr<const hf::QuantizedMatrix> quantized = nullptr; ///< [rows, columns]
+  bool keepsCodes = false; ///< the matrix's format is that of `quantized`, whose codes go into it as they are
 };
 
 /// One matrix of the section: an instance of a weight, or one expert of it. A vector is a matrix of one

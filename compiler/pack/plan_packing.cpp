@@ -165,6 +165,13 @@ Status Planner::addSegments(WeightOp weight, int64_t instance, int64_t expert, s
   return ok();
 }
 
+/// Whether the weight's type is the format that the checkpoint holds the matrix in.
+bool keepsCodes(WeightOp weight, const hf::QuantizedMatrix &matrix) {
+  auto type = dyn_cast<qwen::QuantType>(cast<RankedTensorType>(weight.getType()).getElementType());
+  std::string reason;
+  return type && matrix.format() && hf::formatOf(*matrix.format(), reason) == quantization::formatOf(type);
+}
+
 Status Planner::addSource(WeightOp weight, int64_t instance, int64_t expert, std::vector<Segment> &segments) {
   Extents extents = *extentsOf(weight);
   bool perExpert = weight.getSource()->contains("{expert}");
@@ -180,7 +187,7 @@ Status Planner::addSource(WeightOp weight, int64_t instance, int64_t expert, std
       return userError("tensor '" + name + "': expected shape " +
                        hf::formatShape(std::array{extents.rows, extents.columns}) + ", found " +
                        hf::formatShape(found));
-    segments.push_back({nullptr, hf::DType::F32, extents.rows, plan.tensors.size(), *quantized});
+    segments.push_back({nullptr, hf::DType::F32, extents.rows, plan.tensors.size(), *quantized, keepsCodes(weight, **quantized)});
     plan.tensors.push_back((*quantized)->weight());
     return ok();
   }

@@ -100,10 +100,44 @@ Result<const QuantizedPanels::Block *> QuantizedPanels::blockOf(const Segment &s
   return &blocks.back();
 }
 
-Status QuantizedPanels::encode(int64_t row, Row &to) {
+const Segment &QuantizedPanels::segmentOf(int64_t &row) const {
   const Segment *segment = matrix.segments.data();
   for (; row >= segment->rows; segment++)
     row -= segment->rows;
+  return *segment;
+}
+
+/// Copies the codes of the first of these rows, and of those that follow it in its segment; gives their number.
+Result<int64_t> QuantizedPanels::takeOver(std::span<const int64_t> rows, std::span<Row> to) {
+  int64_t row = rows[0], count = 1;
+  const Segment &segment = segmentOf(row);
+  while (count < static_cast<int64_t>(rows.size()) && rows[count] == rows[0] + count && row + count < segment.rows)
+    count++;
+  const Format &format = *matrix.format;
+  const hf::QuantizedMatrix &source = *segment.quantized;
+  codes.resize(count * matrix.columns);
+  source.codes(row, count, codes.data(), matrix.columns);
+  for (int64_t i = 0; i < count; i++) {
+    Row &lane = to[i];
+    const uint8_t *from = codes.data() + i * matrix.columns;
+    if (format.storage == quantization::Storage::E4M3 &&
+        std::any_of(from, from + matrix.columns, [](uint8_t code) { return (code & 0x7f) == 0x7f; }))
+      return within(segment, row + i, userError("expected finite numbers, found nan"));
+    lane.clear(format, matrix.paddedColumns);
+    std::copy_n(from, matrix.columns, lane.codes.data());
+    source.scales(row + i, lane.scales.data());
+    if (!format.zeroPoints)
+      continue;
+    source.zeros(row + i, lane.zeros.data());
+    // What is padded within a group is 0 as well.
+    for (int64_t k = matrix.columns; k < matrix.paddedColumns; k++)
+      lane.codes[k] = lane.zeros[k / format.group];
+  }
+  return count;
+}
+
+Status QuantizedPanels::encode(int64_t row, Row &to) {
+  const Segment *segment = &segmentOf(row);
   std::span<const float> scales;
   if (matrix.format->groupRows > 1) {
     Result<const Block *> block = blockOf(*segment, row / matrix.format->groupRows);
@@ -121,15 +155,32 @@ Status QuantizedPanels::fill(int64_t first, int64_t count, std::byte *out) {
   QuantizedPanelShape shape{*matrix.format, matrix.depth, matrix.paddedColumns, matrix.unitBytes()};
   staged.assign(matrix.paddedColumns, 0.0f);
   std::vector<Row> lanes(matrix.width);
+  std::vector<int64_t> rows(matrix.width);
   for (int64_t panel = first; panel < first + count; panel++, out += matrix.unitBytes()) {
-    for (int64_t lane = 0; lane < matrix.width; lane++) {
-      int64_t row = laneRow(matrix, panel, lane);
-      if (row < 0)
-        lanes[lane].clear(*matrix.format, matrix.paddedColumns);
-      else if (Status status = encode(row, lanes[lane]); !status)
-        return status;
-    }
+    for (int64_t lane = 0; lane < matrix.width; lane++)
+      rows[lane] = laneRow(matrix, panel, lane);
+    if (Status status = fillLanes(rows, lanes); !status)
+      return status;
     packQuantizedPanel(lanes, shape, out);
+  }
+  return ok();
+}
+
+Status QuantizedPanels::fillLanes(std::span<const int64_t> rows, std::span<Row> lanes) {
+  for (size_t lane = 0; lane < lanes.size();) {
+    int64_t row = rows[lane];
+    if (row < 0) {
+      lanes[lane++].clear(*matrix.format, matrix.paddedColumns);
+    } else if (segmentOf(row).keepsCodes) {
+      Result<int64_t> taken = takeOver(rows.subspan(lane), lanes.subspan(lane));
+      if (!taken)
+        return taken.takeError();
+      lane += *taken;
+    } else {
+      if (Status status = encode(rows[lane], lanes[lane]); !status)
+        return status;
+      lane++;
+    }
   }
   return ok();
 }

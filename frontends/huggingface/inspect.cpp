@@ -124,6 +124,27 @@ void describeWindows(const ModelConfig &config, Writer &out) {
             std::to_string(window) + " tokens in " + std::to_string(sliding) + " layers");
 }
 
+void describeQuantization(const ModelConfig &config, Writer &out) {
+  if (!config.quantization)
+    return;
+  const QuantizationConfig &quantization = *config.quantization;
+  bool fp8 = quantization.method == QuantMethod::Fp8;
+  std::string shown = std::string(name(quantization.method)) + ", " + std::to_string(quantization.bits) + " bits, ";
+  if (fp8)
+    shown += "blocks of " + std::to_string(quantization.blockRows) + " x " + std::to_string(quantization.group);
+  else
+    shown += (quantization.group ? "groups of " + std::to_string(quantization.group) : std::string("whole rows")) +
+             (quantization.symmetric ? "" : ", zero points") + (quantization.actOrder ? ", act-order" : "");
+  OrderedJson json = {{"quant_method", name(quantization.method)},
+                      {"bits", quantization.bits},
+                      {"group_size", quantization.group ? quantization.group : -1}};
+  if (!fp8) {
+    json["sym"] = quantization.symmetric;
+    json["desc_act"] = quantization.actOrder;
+  }
+  out.add("quantization", "quantization", json, shown);
+}
+
 void describeCosts(const ModelConfig &config, Writer &out) {
   ParameterCount count = countParameters(config);
   out.json["parameters"] = count.total;
@@ -220,6 +241,7 @@ Result<Description> describeModel(const std::string &path) {
   describeShape(*config, out);
   describeRope(*config, out);
   describeWindows(*config, out);
+  describeQuantization(*config, out);
   describeCosts(*config, out);
   std::vector<std::string> warnings = config->warnings;
   struct stat info{};

@@ -106,7 +106,10 @@ Result<QuantizedMatrix> Checkpoint::quantized(std::string_view name) const {
   if (it == quantizedMatrices.end())
     return internalError(directory + ": " + std::string(name) + " is not known to be quantized");
   std::set<std::string_view> used;
-  return makeQuantized(it->first, it->second.rows, it->second.columns, used);
+  Result<QuantizedMatrix> matrix = makeQuantized(it->first, it->second.rows, it->second.columns, used);
+  if (matrix)
+    matrix->setFormat(it->second.format);
+  return matrix;
 }
 
 bool Checkpoint::isZeroBias(std::string_view name) const {

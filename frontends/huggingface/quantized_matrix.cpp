@@ -12,6 +12,8 @@ namespace qwench::hf {
 namespace {
 
 constexpr int64_t kWordBits = 32;
+/// Groups of the compiler's formats.
+constexpr int64_t kGroupGranule = 16, kMaxGroup = 1024;
 /// In which nibble of its word awq keeps output n % 8.
 constexpr std::array<int, 8> kAwqNibble = {0, 4, 1, 5, 2, 6, 3, 7};
 
@@ -39,7 +41,49 @@ Status expectType(const TensorView &view, std::initializer_list<DType> types) {
   return userError("expected " + view.name + " of type " + list + ", found " + std::string(name(view.dtype)));
 }
 
+StoredFormat::Codes codesOf(QuantMethod method, int bits) {
+  if (method == QuantMethod::Fp8)
+    return StoredFormat::Codes::E4M3;
+  return bits == 4 ? StoredFormat::Codes::U4 : StoredFormat::Codes::U8;
+}
+
 } // namespace
+
+StoredFormat declaredFormat(const QuantizationConfig &config) {
+  StoredFormat format;
+  format.codes = codesOf(config.method, config.bits);
+  format.group = config.group, format.groupRows = config.blockRows;
+  format.scale = config.method == QuantMethod::Fp8 ? DType::F32 : DType::F16;
+  format.zeroPoints =
+      config.method == QuantMethod::Awq || (config.method == QuantMethod::Gptq && !config.symmetric);
+  format.scattered = config.actOrder;
+  return format;
+}
+
+std::optional<quantization::Format> formatOf(const StoredFormat &stored, std::string &reason) {
+  using quantization::Scale, quantization::Storage;
+  if (stored.scattered) {
+    reason = "the columns of their groups are scattered (act-order)";
+    return std::nullopt;
+  }
+  if (stored.group % kGroupGranule || stored.group > kMaxGroup) {
+    reason = "expected groups of at most " + std::to_string(kMaxGroup) + " columns, a multiple of " +
+             std::to_string(kGroupGranule) + ", found " + std::to_string(stored.group);
+    return std::nullopt;
+  }
+  if (stored.zeroPoints && stored.group == 0) {
+    reason = "zero points need groups, and theirs are whole rows";
+    return std::nullopt;
+  }
+  quantization::Format format;
+  format.storage = stored.codes == StoredFormat::Codes::E4M3 ? Storage::E4M3
+                   : stored.codes == StoredFormat::Codes::U4 ? Storage::I4
+                                                             : Storage::I8;
+  // f32 holds every other scale exactly.
+  format.scale = stored.scale == DType::F16 && stored.group ? Scale::F16 : Scale::F32;
+  format.group = stored.group, format.groupRows = stored.groupRows, format.zeroPoints = stored.zeroPoints;
+  return format;
+}
 
 Result<QuantizedMatrix> QuantizedMatrix::make(const QuantizationConfig &config, int64_t rows, int64_t columns,
                                               const QuantizedParts &parts, int64_t gridRows,
@@ -47,8 +91,8 @@ Result<QuantizedMatrix> QuantizedMatrix::make(const QuantizationConfig &config, 
   QuantizedMatrix matrix;
   matrix.method = config.method;
   matrix.bits = config.bits;
-  // One group that is longer than the row is the row.
-  matrix.group = config.group < columns || config.blockRows > 1 ? config.group : 0;
+  matrix.group = config.group;
+  matrix.symmetric = config.symmetric;
   matrix.blockRows = config.blockRows;
   matrix.zerosMinusOne = config.zerosMinusOne;
   matrix.rowCount = rows, matrix.columnCount = columns, matrix.firstRow = firstRow;
@@ -100,7 +144,7 @@ Status QuantizedMatrix::readGroups() {
     return ok();
   bool inOrder = true, allZero = true;
   for (int64_t k = 0; k < columnCount; ++k) {
-    int32_t found = groupOf(k);
+    int32_t found = groupNumber(k);
     if (found < 0 || found >= groups())
       return userError("expected groups below " + std::to_string(groups()) + " in " + parts.groups.name +
                        ", found " + std::to_string(found) + " at [" + std::to_string(k) + "]");
@@ -128,7 +172,7 @@ float QuantizedMatrix::scaleAt(int64_t index) const {
   }
 }
 
-int32_t QuantizedMatrix::groupOf(int64_t column) const {
+int32_t QuantizedMatrix::groupNumber(int64_t column) const {
   return parts.groups.data ? load<int32_t>(parts.groups.data, column)
                            : static_cast<int32_t>(column / columnsOfGroup());
 }
@@ -140,14 +184,14 @@ Result<StoredFormat> QuantizedMatrix::examine() const {
   if (Status status = examineScales(); !status)
     return status.takeError();
   StoredFormat format;
-  format.codes = fp8()       ? StoredFormat::Codes::E4M3
-                 : bits == 4 ? StoredFormat::Codes::U4
-                             : StoredFormat::Codes::U8;
+  format.codes = codesOf(method, bits);
   format.group = group, format.groupRows = blockRows, format.scale = parts.scales.dtype;
   if (fp8())
     return format;
   format.scattered = parts.groups.data != nullptr;
-  format.zeroPoints = hasOtherZeros();
+  // Matrices of one model should have one format, also where the zero points of one happen to be in the
+  // middle.
+  format.zeroPoints = (!symmetric && group) || hasOtherZeros();
   return format;
 }
 
@@ -241,7 +285,7 @@ void QuantizedMatrix::values(int64_t row, int64_t count, float *to, int64_t stri
     float *out = to + i * stride;
     for (int64_t first = 0, end; first < columnCount; first = end) {
       // Scattered columns are groups of one.
-      int32_t g = groupOf(first);
+      int32_t g = groupNumber(first);
       end = parts.groups.data ? first + 1 : std::min(first + columnsOfGroup(), columnCount);
       float scale = rowScales[g], zero = rowZeros[g];
       if (fp8())

@@ -2,11 +2,14 @@
 // in.
 #pragma once
 
+#include "dialects/quantization/quantize.h"
 #include "frontends/huggingface/quantization.h"
 #include "frontends/huggingface/safetensors.h"
 #include "runtime/abi/result.h"
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 namespace qwench::hf {
 
@@ -30,6 +33,13 @@ struct StoredFormat {
   bool operator==(const StoredFormat &) const = default;
 };
 
+/// How a configuration says that matrices are stored. The tensors of a checkpoint may say more.
+StoredFormat declaredFormat(const QuantizationConfig &config);
+
+/// The compiler's format whose codes, scales and zero points are exactly those of matrices stored so; nothing
+/// where there is none, and then `reason` says why.
+std::optional<quantization::Format> formatOf(const StoredFormat &stored, std::string &reason);
+
 /// The tensors of a matrix; those that a layout lacks have no data.
 struct QuantizedParts {
   TensorView weight; ///< weight of fp8, qweight of gptq and awq
@@ -51,6 +61,9 @@ public:
 
   /// The format, for which all scales and zero points are read. Fails if a scale is not finite.
   Result<StoredFormat> examine() const;
+  /// What examine() has found before.
+  void setFormat(const StoredFormat &format) { stored = format; }
+  const std::optional<StoredFormat> &format() const { return stored; }
 
   int64_t rows() const { return rowCount; }
   int64_t columns() const { return columnCount; }
@@ -73,7 +86,7 @@ private:
   bool fp8() const { return method == QuantMethod::Fp8; }
   int64_t columnsOfGroup() const { return group ? group : columnCount; }
   float scaleAt(int64_t index) const;
-  int32_t groupOf(int64_t column) const;
+  int32_t groupNumber(int64_t column) const;
   Status readGroups();
   Status examineScales() const;
   bool hasOtherZeros() const;
@@ -82,10 +95,12 @@ private:
 
   QuantMethod method = QuantMethod::Fp8;
   int bits = 8;
-  int64_t group = 0, blockRows = 1;
-  bool zerosMinusOne = false;
+  int64_t group = 0; ///< 0: all of a row
+  int64_t blockRows = 1;
+  bool symmetric = false, zerosMinusOne = false;
   int64_t rowCount = 0, columnCount = 0, firstRow = 0;
   QuantizedParts parts;
+  std::optional<StoredFormat> stored;
 };
 
 } // namespace qwench::hf

@@ -3,7 +3,8 @@
 // Does: gives every matrix that enters a product the element type of `dtype`, and those whose checkpoint tensor (or
 //   symbol) a rule of `dtype-for` names the rule's, the last such rule's if there are several. Numbers are not its
 //   matter: packing and the evaluator make them from the type. Router projections, vectors and a table that is only
-//   looked up keep their floats (a rule may choose which); weights that are quantized in the checkpoint stay as they are.
+//   looked up keep their floats (a rule may choose which); weights that are quantized in the checkpoint stay as they are
+//   unless a rule names them.
 // Assumes: model or fused stage; weights are used through qwen.param.
 // Guarantees: a weight with parts has the type of its parts; qwen.model says the dtype that was asked for.
 //
@@ -146,12 +147,8 @@ private:
                                   << ", which share their code, found " << spelled(rule) << " for " << tensors.front()[0]
                                   << " and " << spelled(other) << " for " << names[0];
     Type element = formatOf(rule), old = typeOf(weight).getElementType();
-    if (isa<QuantType>(old)) {
-      if (rule < 0 || element == old)
-        return success();
-      return weight.emitError() << rules[rule].text << ": expected a weight of floats, found @" << weight.getSymName()
-                                << " in " << quantization::elementName(old) << " in the checkpoint";
-    }
+    if (isa<QuantType>(old) && rule < 0)
+      return success();
     bool quantized = isa_and_nonnull<QuantType>(element);
     if (!element || (quantized && onlyFloats) || (rule < 0 && !quantized))
       return success();

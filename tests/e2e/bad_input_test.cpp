@@ -131,6 +131,43 @@ TEST(BadWeights, ShapeThatContradictsTheConfiguration) {
   model.expectError({"model.layers.0.mlp", "expected", "found"});
 }
 
+TEST(BadWeights, QuantizedMatrices) {
+  const std::string module = "model.layers.0.mlp.up_proj.";
+  Damaged missing("gptq-int4");
+  missing.editHeader([&](json &header) {
+    header[module + "zeros"] = header[module + "qzeros"];
+    header.erase(module + "qzeros");
+  });
+  missing.expectError({"missing tensor " + module + "qzeros"});
+  Damaged type("awq");
+  type.editHeader([&](json &header) { header[module + "scales"]["dtype"] = "I16"; });
+  type.expectError({module + "scales of type F16, BF16 or F32, found I16"});
+  Damaged shape("fp8-dense");
+  shape.editHeader([&](json &header) { header[module + "weight_scale_inv"]["shape"] = {4, 1}; });
+  shape.expectError({"expected shape [2, 2] of " + module + "weight_scale_inv as config.json says, found [4, 1]"});
+  Damaged groups("gptq-int4");
+  groups.editConfig([](json &config) { config["quantization_config"]["group_size"] = 16; });
+  groups.expectError({"as config.json says, found"});
+  Damaged method("gptq-int4");
+  method.editConfig([](json &config) { config["quantization_config"]["quant_method"] = "hqq"; });
+  method.expectError({"quant_method \"fp8\", \"gptq\" or \"awq\"", "\"hqq\""});
+  Damaged plain("fp8-dense");
+  plain.editConfig([](json &config) { config.erase("quantization_config"); });
+  plain.expectError({"of type F32, F16 or BF16, found F8_E4M3"});
+}
+
+TEST(BadWeights, ScalesThatAreNotNumbers) {
+  Damaged model("gptq-int4");
+  std::string bytes = readFile(model.weights());
+  uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  const std::string name = "model.layers.1.self_attn.o_proj.scales";
+  uint64_t begin = json::parse(bytes.substr(8, length))[name]["data_offsets"][0];
+  bytes[8 + length + begin + 1] = '\x7e';
+  writeFile(model.weights(), bytes);
+  model.expectError({"expected finite numbers in " + name + ", found nan at [0, 0]"});
+}
+
 TEST(BadConfig, SaysWhatIsWrong) {
   struct {
     const char *key;

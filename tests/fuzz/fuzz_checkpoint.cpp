@@ -1,32 +1,13 @@
 // Any bytes as the model.safetensors of a small mixture of experts: looking up, slicing and validating stays
 // inside it.
 #include "frontends/huggingface/checkpoint.h"
-#include "tests/fuzz/check.h"
+#include "tests/fuzz/input_directory.h"
 
-#include <filesystem>
-#include <fstream>
-#include <stdlib.h>
 #include <string>
 
 using namespace qwench::hf;
 
 namespace {
-
-/// A directory for the input, made once per process and removed with it.
-struct InputDirectory {
-  std::string path;
-  InputDirectory() {
-    const char *base = getenv("TMPDIR");
-    path = std::string(base ? base : "/tmp") + "/qwench-fuzz-XXXXXX";
-    QWENCH_FUZZ_CHECK(mkdtemp(path.data()));
-  }
-  ~InputDirectory() { std::filesystem::remove_all(path); }
-};
-
-const std::string &directory() {
-  static const InputDirectory directory;
-  return directory.path;
-}
 
 const ModelConfig &model() {
   static const ModelConfig config = [] {
@@ -50,10 +31,8 @@ unsigned touch(const TensorView &view) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  std::string path = directory() + "/model.safetensors";
-  std::ofstream(path, std::ios::binary | std::ios::trunc)
-      .write(reinterpret_cast<const char *>(data), static_cast<std::streamsize>(size));
-  qwench::Result<Checkpoint> checkpoint = Checkpoint::open(directory());
+  writeInput("model.safetensors", data, size);
+  qwench::Result<Checkpoint> checkpoint = Checkpoint::open(inputDirectory());
   if (!checkpoint)
     return 0;
   bool valid = static_cast<bool>(checkpoint->validate(model()));

@@ -221,9 +221,9 @@ QUANTIZED = [
     quantized(moe("gptq-moe", ["gptq int4", "symmetric", "experts per tensor"], moe_intermediate_size=32),
               method="gptq", bits=4, group=32),
     quantized(dense("awq", ["awq", "zero points", "f16"], dtype="float16", intermediate_size=96), method="awq", bits=4,
-              group=32),
+              group=32, sym=False),
     quantized(moe("awq-moe", ["awq", "zero points", "modules_to_not_convert", "experts of a layer mixed"],
-                  moe_intermediate_size=32), method="awq", bits=4, group=32,
+                  moe_intermediate_size=32), method="awq", bits=4, group=32, sym=False,
               excludes=("self_attn.v_proj", "mlp.gate", "model.layers.1.mlp.experts.3.up_proj")),
 ]
 

@@ -118,7 +118,8 @@ void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool r
 void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish finish) const {
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
-  int64_t columns = weight.layout.paddedInputs(weight.inputs()), piece = in.element.isF32() ? kPieceColumns / 2 : kPieceColumns;
+  // Rows of floats end before the last group of a panel does.
+  int64_t columns = llvm::alignTo(weight.inputs(), kPanel), piece = in.element.isF32() ? kPieceColumns / 2 : kPieceColumns;
   int64_t whole = columns / piece * piece;
   b.loop(whole, piece, [&](Value first) { emitPiece(b, start, first, piece, count); });
   if (whole < columns)

@@ -69,22 +69,52 @@ static Type cacheElement(MLIRContext *context, CacheFormat format, int64_t dim) 
 
 namespace {
 
+constexpr const char *kAttentionProjections[] = {"q_proj", "k_proj", "v_proj", "o_proj"};
+constexpr const char *kMlpProjections[] = {"gate_proj", "up_proj", "down_proj"};
+
+/// The checkpoint tensor of a projection: "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight".
+std::string sourceOf(StringRef projection, bool sparse) {
+  bool attention = llvm::is_contained(kAttentionProjections, projection);
+  StringRef module = attention ? "self_attn." : sparse ? "mlp.experts.{expert}." : "mlp.";
+  return ("model.layers.{layer}." + module + projection + ".weight").str();
+}
+
 /// Layers that share a function, in the order of their first one.
 struct LayerKind {
   std::string name;
   hf::LayerConfig config;
+  std::map<std::string, Type> elements; ///< of projections that keep the checkpoint's codes
   SmallVector<int64_t> layers;
 };
 
-std::vector<LayerKind> layerKinds(const hf::ModelConfig &config) {
+std::map<std::string, Type> elementsOf(const hf::ModelConfig &config, int64_t layer, StoredTypes &stored) {
+  std::map<std::string, Type> elements;
+  bool sparse = config.layers[layer].sparse;
+  for (const char *projection :
+       llvm::concat<const char *const>(ArrayRef(kAttentionProjections), ArrayRef(kMlpProjections))) {
+    std::string tensor = sourceOf(projection, sparse);
+    tensor.replace(tensor.find("{layer}"), StringRef("{layer}").size(), std::to_string(layer));
+    if (Type element = stored.typeOf(tensor, config.experts))
+      elements[projection] = element;
+  }
+  return elements;
+}
+
+std::vector<LayerKind> layerKinds(const hf::ModelConfig &config, StoredTypes &stored) {
   std::vector<LayerKind> kinds;
   for (auto [index, layer] : llvm::enumerate(config.layers)) {
-    auto kind = llvm::find_if(kinds, [&, &layer = layer](const LayerKind &k) { return k.config == layer; });
+    std::map<std::string, Type> elements = elementsOf(config, index, stored);
+    auto kind = llvm::find_if(kinds, [&, &layer = layer](const LayerKind &k) {
+      return k.config == layer && k.elements == elements;
+    });
     if (kind == kinds.end()) {
       std::string name = layer.sparse ? "moe" : "dense";
       if (layer.window)
         name += "_window";
-      kinds.push_back({name, layer, {}});
+      int64_t alike = llvm::count_if(kinds, [&, &layer = layer](const LayerKind &k) { return k.config == layer; });
+      if (alike)
+        name += "_" + std::to_string(alike + 1);
+      kinds.push_back({name, layer, elements, {}});
       kind = std::prev(kinds.end());
     }
     kind->layers.push_back(index);
@@ -103,8 +133,9 @@ private:
   Type floatType(ElementType type) {
     return type == ElementType::BF16 ? Type(builder.getBF16Type()) : Type(builder.getF32Type());
   }
-  RankedTensorType matrix(ArrayRef<int64_t> shape) {
-    return RankedTensorType::get(shape, floatType(options.dtype));
+  /// A matrix or a stack of them, of floats unless `element` says otherwise.
+  RankedTensorType matrix(ArrayRef<int64_t> shape, Type element = {}) {
+    return RankedTensorType::get(shape, element ? element : floatType(options.dtype));
   }
   RankedTensorType vector(int64_t extent) { return RankedTensorType::get(extent, builder.getF32Type()); }
   /// Activations: a dynamic number of rows before `shape`.
@@ -117,7 +148,7 @@ private:
 
   void describeModel(ModuleOp module);
   void addWeight(const Twine &name, RankedTensorType type, ArrayRef<int64_t> layers, const Twine &source);
-  void addModelWeights();
+  void addModelWeights(StoredTypes &stored);
   void addLayerWeights(const LayerKind &kind);
   void addRotary();
   void addLayer(const LayerKind &kind);
@@ -146,8 +177,11 @@ OwningOpRef<ModuleOp> Importer::run() {
   cacheType = CacheType::get(builder.getContext(), config.layerCount(), config.kvHeads, config.headDim,
                              cacheElement(builder.getContext(), options.kvDtype, config.headDim));
   describeModel(*module);
-  std::vector<LayerKind> kinds = layerKinds(config);
-  addModelWeights();
+  StoredTypes stored(builder.getContext(), options.stored);
+  std::vector<LayerKind> kinds = layerKinds(config, stored);
+  addModelWeights(stored);
+  if (options.warnings)
+    llvm::append_range(*options.warnings, stored.warnings(std::string(name(options.dtype))));
   for (const LayerKind &kind : kinds)
     addLayerWeights(kind);
   addRotary();
@@ -181,43 +215,49 @@ void Importer::addWeight(const Twine &name, RankedTensorType type, ArrayRef<int6
                    builder.getStringAttr(source), ArrayAttr(), LayoutAttr(), IntegerAttr(), IntegerAttr());
 }
 
-void Importer::addModelWeights() {
+void Importer::addModelWeights(StoredTypes &stored) {
   addWeight("embed_tokens", matrix({config.vocab, config.hidden}), {}, "model.embed_tokens.weight");
   addWeight("norm", vector(config.hidden), {}, "model.norm.weight");
   if (!config.tieEmbeddings)
-    addWeight("lm_head", matrix({config.vocab, config.hidden}), {}, "lm_head.weight");
+    addWeight("lm_head", matrix({config.vocab, config.hidden}, stored.typeOf("lm_head.weight", 0)), {}, "lm_head.weight");
 }
 
 void Importer::addLayerWeights(const LayerKind &kind) {
   auto add = [&](const Twine &name, RankedTensorType type, const Twine &source) {
     addWeight(kind.name + "." + name, type, kind.layers, "model.layers.{layer}." + source);
   };
-  auto projection = [&](StringRef name, int64_t outputs, int64_t inputs) {
-    add(name, matrix({outputs, inputs}), "self_attn." + name + ".weight");
+  auto projection = [&](const std::string &name, ArrayRef<int64_t> shape) {
+    auto element = kind.elements.find(name);
+    addWeight(kind.name + "." + name, matrix(shape, element == kind.elements.end() ? Type() : element->second), kind.layers,
+              sourceOf(name, kind.config.sparse));
+  };
+  auto attention = [&](const std::string &name, int64_t outputs, int64_t inputs) {
+    projection(name, {outputs, inputs});
     if (config.attentionBias)
       add(name + "_bias", vector(outputs), "self_attn." + name + ".bias");
   };
   int64_t hidden = config.hidden, queries = config.heads * config.headDim,
           keys = config.kvHeads * config.headDim;
   add("input_layernorm", vector(hidden), "input_layernorm.weight");
-  projection("q_proj", queries, hidden);
-  projection("k_proj", keys, hidden);
-  projection("v_proj", keys, hidden);
-  projection("o_proj", hidden, queries);
+  attention("q_proj", queries, hidden);
+  attention("k_proj", keys, hidden);
+  attention("v_proj", keys, hidden);
+  attention("o_proj", hidden, queries);
   add("q_norm", vector(config.headDim), "self_attn.q_norm.weight");
   add("k_norm", vector(config.headDim), "self_attn.k_norm.weight");
   add("post_attention_layernorm", vector(hidden), "post_attention_layernorm.weight");
-  if (!kind.config.sparse) {
-    add("gate_proj", matrix({config.intermediate, hidden}), "mlp.gate_proj.weight");
-    add("up_proj", matrix({config.intermediate, hidden}), "mlp.up_proj.weight");
-    add("down_proj", matrix({hidden, config.intermediate}), "mlp.down_proj.weight");
-    return;
-  }
-  int64_t count = config.experts, inner = config.moeIntermediate;
-  add("router", matrix({count, hidden}), "mlp.gate.weight");
-  add("gate_proj", matrix({count, inner, hidden}), "mlp.experts.{expert}.gate_proj.weight");
-  add("up_proj", matrix({count, inner, hidden}), "mlp.experts.{expert}.up_proj.weight");
-  add("down_proj", matrix({count, hidden, inner}), "mlp.experts.{expert}.down_proj.weight");
+  int64_t inner = kind.config.sparse ? config.moeIntermediate : config.intermediate;
+  auto mlp = [&](const std::string &name, int64_t outputs, int64_t inputs) {
+    if (kind.config.sparse)
+      projection(name, {config.experts, outputs, inputs});
+    else
+      projection(name, {outputs, inputs});
+  };
+  if (kind.config.sparse)
+    add("router", matrix({config.experts, hidden}), "mlp.gate.weight");
+  mlp("gate_proj", inner, hidden);
+  mlp("up_proj", inner, hidden);
+  mlp("down_proj", hidden, inner);
 }
 
 void Importer::addRotary() {

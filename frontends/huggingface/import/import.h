@@ -3,6 +3,7 @@
 #pragma once
 
 #include "frontends/huggingface/config.h"
+#include "frontends/huggingface/import/stored_types.h"
 #include "runtime/abi/result.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -36,12 +37,16 @@ struct ImportOptions {
   ElementType dtype = ElementType::BF16;   ///< of matrices; norms and biases are f32
   CacheFormat kvDtype = CacheFormat::BF16; ///< of the cache
   int64_t maxContext = 0;                  ///< positions, > 0
+  /// Of matrices that are to keep the codes of the checkpoint; empty: none does.
+  StoredLookup stored = {};
+  std::vector<std::string> *warnings = nullptr; ///< gets a line for those that cannot
 };
 
 /// The module of a model: families of weights for each kind of layer, `@rope`, one function for each kind of
 /// layer, and
 /// `@forward(batch, cache) -> [O, V]`. Layers of one kind differ only in their weights; the kinds are `dense`
-/// and `moe`, each with `_window` added where a sliding window applies. The module's attribute `qwen.model`
+/// and `moe`, each with `_window` added where a sliding window applies, and a number where layers that are otherwise
+/// alike keep their weights in different formats. The module's attribute `qwen.model`
 /// repeats the options.
 Result<mlir::OwningOpRef<mlir::ModuleOp>>
 importModel(mlir::MLIRContext &context, const hf::ModelConfig &config, const ImportOptions &options);

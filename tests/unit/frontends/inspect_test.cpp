@@ -27,6 +27,23 @@ TemporaryDirectory writeModel(const Json &json) {
   return directory;
 }
 
+TEST(Inspect, saysHowACheckpointIsQuantized) {
+  TemporaryDirectory directory;
+  Json config = testing::denseConfig();
+  auto text = [&](const char *quantization) {
+    config["quantization_config"] = Json::parse(quantization);
+    directory.write("config.json", config.dump());
+    Result<Description> description = describeModel(directory.path("config.json"));
+    return description ? description->text : messageOf(description);
+  };
+  EXPECT_THAT(text(R"({"quant_method": "fp8", "weight_block_size": [128, 128]})"),
+              HasSubstr("quantization:       fp8, 8 bits, blocks of 128 x 128\n"));
+  EXPECT_THAT(text(R"({"quant_method": "gptq", "bits": 4, "group_size": -1, "sym": false, "desc_act": true})"),
+              HasSubstr("quantization:       gptq, 4 bits, whole rows, zero points, act-order\n"));
+  EXPECT_THAT(text(R"({"quant_method": "awq", "group_size": 64})"),
+              HasSubstr("quantization:       awq, 4 bits, groups of 64, zero points\n"));
+}
+
 TEST(Inspect, describesAModelInBothForms) {
   Json config = testing::moeConfig();
   config["use_sliding_window"] = true;

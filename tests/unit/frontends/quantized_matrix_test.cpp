@@ -33,7 +33,7 @@ constexpr uint16_t kHalf1 = 0x3c00, kHalf2 = 0x4000, kHalf05 = 0x3800, kHalfNan 
 QuantizationConfig gptq(int bits, int64_t group, bool minusOne) {
   QuantizationConfig config;
   config.method = QuantMethod::Gptq;
-  config.bits = bits, config.group = group, config.zerosMinusOne = minusOne;
+  config.bits = bits, config.group = group, config.zerosMinusOne = minusOne, config.symmetric = true;
   return config;
 }
 
@@ -117,6 +117,11 @@ TEST(QuantizedMatrix, equalZerosInTheMiddleAreSigned) {
   EXPECT_TRUE(stored.make(/*minusOne=*/false)->examine()->zeroPoints);
   stored.zeros = Memory("qzeros", DType::I32, {2, 1}, std::vector<uint32_t>{0x88888888, 0x88888888});
   EXPECT_FALSE(stored.make(/*minusOne=*/false)->examine()->zeroPoints);
+  // Not where the configuration says that zero points are free: matrices of a model should have one format.
+  QuantizationConfig free = gptq(4, 8, false);
+  free.symmetric = false;
+  QuantizedParts parts{stored.weight.view, stored.scales.view, stored.zeros.view, {}};
+  EXPECT_TRUE(QuantizedMatrix::make(free, 8, 16, parts, 8, 0)->examine()->zeroPoints);
 }
 
 TEST(QuantizedMatrix, groupNumbersScatterColumns) {

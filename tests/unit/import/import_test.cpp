@@ -62,6 +62,39 @@ size_t count(const std::string &text, const std::string &what) {
 
 } // namespace
 
+TEST(Import, QuantizedMatricesKeepTheirFormats) {
+  std::vector<std::string> warnings;
+  ImportOptions options = {"test", ElementType::BF16, CacheFormat::BF16, 256};
+  options.warnings = &warnings;
+  options.stored = [](const std::string &tensor) -> std::optional<hf::StoredFormat> {
+    hf::StoredFormat format{hf::StoredFormat::Codes::U4, 32, 1, hf::DType::F16, true, false};
+    if (tensor.find("v_proj") != std::string::npos)
+      format = {hf::StoredFormat::Codes::E4M3, 128, 128, hf::DType::BF16, false, false};
+    format.scattered = tensor.find("k_proj") != std::string::npos;
+    bool plain = tensor == "model.layers.1.self_attn.o_proj.weight" || tensor.find("experts.3.down") != std::string::npos;
+    return plain ? std::nullopt : std::optional(format);
+  };
+  std::string text = import(true, R"(, "num_hidden_layers": 3)", options);
+  const char *int4 = "!qwen.quant<i4, group = 32, scale = f16, zero_points = true>";
+  EXPECT_THAT(text, HasSubstr("qwen.weight @moe.q_proj : tensor<128x64x" + std::string(int4) +
+                              "> instances 2 layers [0, 2]"));
+  EXPECT_THAT(text, HasSubstr("qwen.weight @moe_2.q_proj : tensor<128x64x" + std::string(int4) +
+                              "> instances 1 layers [1]"));
+  EXPECT_THAT(text, HasSubstr("@moe.k_proj : tensor<64x64xbf16>"));
+  EXPECT_THAT(text, HasSubstr("@moe.v_proj : tensor<64x64x!qwen.quant<f8E4M3FN, group = 128, scale = f32, "
+                              "group_rows = 128>>"));
+  EXPECT_THAT(text, HasSubstr("@moe_2.o_proj : tensor<64x128xbf16>"));
+  EXPECT_THAT(text, HasSubstr("@moe.router : tensor<6x64xbf16>"));
+  EXPECT_THAT(text, HasSubstr("@moe.up_proj : tensor<6x24x64x" + std::string(int4)));
+  EXPECT_THAT(text, HasSubstr("@moe.down_proj : tensor<6x64x24xbf16>"));
+  EXPECT_THAT(text, HasSubstr("through [@moe, @moe_2, @moe]"));
+  EXPECT_THAT(warnings,
+              testing::ElementsAre("model.layers.0.self_attn.k_proj.weight and 2 more are dequantized to bf16: the "
+                                   "columns of their groups are scattered (act-order)",
+                                   "model.layers.0.mlp.experts.0.down_proj.weight and 14 more are dequantized to bf16: "
+                                   "experts of a layer are stored differently"));
+}
+
 TEST(Import, DenseLayersShareOneFunction) {
   std::string text = import(false, R"(, "num_hidden_layers": 3, "tie_word_embeddings": true)");
   EXPECT_THAT(

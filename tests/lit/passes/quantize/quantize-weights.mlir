@@ -3,7 +3,7 @@
 // RUN: qwench-opt %s --quantize-weights="dtype=int8 group-size=32 dtype-for=*.down_proj=int8:64" | FileCheck %s --check-prefixes=CHECK,INT8
 // RUN: qwench-opt %s --quantize-weights="dtype=nvfp4 dtype-for=lm_head=bf16,layers.?.self_attn.*=fp8,moe.router=f32" | FileCheck %s --check-prefix=RULES
 // RUN: qwench-opt %s --quantize-weights | FileCheck %s --check-prefix=NONE
-// RUN: qwench-opt %s --quantize-weights="dtype=mxfp4 dtype-for=*_*=int8,*_*=int4z,model.layers.*.mlp.experts.{0,1}.*=mxfp4,moe.o_proj=bf16" | FileCheck %s --check-prefix=LAST
+// RUN: qwench-opt %s --quantize-weights="dtype=mxfp4 dtype-for=*_*=int8,*_*=int4z,model.layers.*.mlp.experts.{0,1}.*=mxfp4,moe.o_proj=bf16,gptq=int8" | FileCheck %s --check-prefix=LAST
 
 // CHECK: module attributes {qwen.model = {dtype = "[[DTYPE:int4|int8:32]]"
 // RULES: qwen.model = {dtype = "nvfp4", dtype_for = "lm_head=bf16,layers.?.self_attn.*=fp8,moe.router=f32"
@@ -38,7 +38,8 @@ qwen.weight @moe.up_proj : tensor<2x24x64xbf16> instances 2 layers [0, 1] source
 qwen.weight @moe.gate_up_proj : tensor<2x48x64xbf16> instances 2 layers [0, 1] parts [@moe.gate_proj, @moe.up_proj]
 // INT8: @moe.down_proj : tensor<2x64x24x!qwen.quant<i8, group = 64, scale = f16>>
 qwen.weight @moe.down_proj : tensor<2x64x24xbf16> instances 2 layers [0, 1] source "model.layers.{layer}.mlp.experts.{expert}.down_proj.weight"
-// A quantized checkpoint's weight stays as it is.
+// A quantized checkpoint's weight stays as it is, unless a rule names it.
+// LAST: @gptq : tensor<64x64x!qwen.quant<i8, group = 0, scale = f32>>
 // CHECK: @gptq : tensor<64x64x!qwen.quant<i4, group = 32, scale = f16, zero_points = true>>
 qwen.weight @gptq : tensor<64x64x!qwen.quant<i4, group = 32, scale = f16, zero_points = true>> instances 1 layers [] source "gptq.weight"
 
