@@ -2,8 +2,9 @@
 // of keys if there are several; its query vectors (rows by the heads that share the key/value head) pass over the keys in
 // blocks of kKeyBlock. The cache is packed like weights, so scores and values are products of the same micro-kernels as
 // linear maps.
+#include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/kernels.h"
-#include "compiler/target/x86/micro_kernel.h"
+#include "compiler/target/x86/tile_attention.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -19,8 +20,10 @@ struct AttentionTile {
   Rows query, out;
   std::optional<Rows> stats; ///< with runs of keys: `out` is then [S, A, D] in a row, `stats` [S, A, 2]
   Value queryOffsets, weightOffsets; ///< rows of Q and of P for the micro-kernels
+  Value gathered;                    ///< Q [queries, dim]
   Value scores, weights, values;     ///< S [queries, kKeyBlock] f32, P likewise, O [queries, dim] f32
-  Value maxima, sums;                ///< of each query vector so far, f32
+  Value maxima;                      ///< of each query vector's scores so far, before scaling: f32
+  Value sums;                        ///< [queries, kLanes] f32: lanes are summed at the end
   CacheHead cache;
   std::optional<CacheReader> reader; ///< of a quantized cache
   Value head, first, count; ///< key/value head, first row, number of query vectors
@@ -28,8 +31,11 @@ struct AttentionTile {
 
   AttentionTile(KernelBuilder &b, AttentionOp op);
   void begin(KernelBuilder &b, Value firstRow, Value lastRow);
+  /// Scores times this are exponents of 2.
+  float exponent() { return op.getScale().convertToFloat() * 1.44269504f; }
   void scoreBlock(KernelBuilder &b, Value block);
   void softmaxBlock(KernelBuilder &b, Value block, bool masked);
+  void rescale(KernelBuilder &b, Value r, Value before, Value now);
   void valueBlock(KernelBuilder &b, Value block);
   void overBlocks(KernelBuilder &b, Value last);
   void finish(KernelBuilder &b);
@@ -56,7 +62,8 @@ AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
   queryOffsets = take(queries, b.getI64Type());
   weightOffsets = take(queries, b.getI64Type());
   maxima = take(queries, b.getF32Type());
-  sums = take(queries, b.getF32Type());
+  sums = take(queries * kLanes, b.getF32Type());
+  gathered = take(queries * dim, query.element);
   scores = take(queries * kKeyBlock, b.getF32Type());
   weights = take(queries * kKeyBlock, query.element);
   values = take(queries * dim, b.getF32Type());
@@ -69,10 +76,15 @@ void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
   count = b.mul(b.sub(lastRow, firstRow), group);
   b.loop(b.index(0), count, 1, [&](Value r) {
     Value start = b.add(b.mul(rowOf(b, r), query.stride), b.mul(headOf(b, r), dim));
-    b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), start), queryOffsets, r);
+    auto type = VectorType::get({kPanel}, query.element);
+    b.loop(dim, kPanel, [&](Value i) {
+      Value part = vector::LoadOp::create(b, type, query.memory, ValueRange{b.add(start, i)});
+      vector::StoreOp::create(b, part, gathered, ValueRange{b.add(b.mul(r, dim), i)});
+    });
+    b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), b.mul(r, dim)), queryOffsets, r);
     b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), b.mul(r, kKeyBlock)), weightOffsets, r);
     b.storeScalar(b.f32(kMasked), maxima, r);
-    b.storeScalar(b.f32(0), sums, r);
+    b.store(b.splat(0.0f), sums, b.mul(r, kLanes));
     b.loop(dim, kLanes, [&](Value i) { b.store(b.splat(0.0f), values, b.add(b.mul(r, dim), i)); });
   });
 }
@@ -82,24 +94,40 @@ void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   Value memory = reader ? reader->keys(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.keys, b.mul(block, kKeyBlock * dim));
   for (int64_t panel = 0; panel < kKeyBlock / kPanel; ++panel) {
-    Product product{query.memory, queryOffsets, memory, b.add(start, panel * kPanel * dim), kPanel * depth,
+    Product product{gathered, queryOffsets, memory, b.add(start, panel * kPanel * dim), kPanel * depth,
                     kLanes * depth, depth, dim / depth, scores, kKeyBlock, false};
-    forRowBlocks(b, b.index(0), count, [&](Value r, int64_t rows) {
-      emitProduct(b, product, r, rows, b.add(b.mul(r, kKeyBlock), panel * kPanel));
-    });
+    emitAttentionProduct(b, product, dim, count,
+                         [&](Value r) { return b.add(b.mul(r, kKeyBlock), panel * kPanel); });
   }
+}
+
+/// The larger of numbers: one instruction, where IEEE's maximum takes three for the sake of NaN.
+Value larger(KernelBuilder &b, Value x, Value y) {
+  return arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y), x, y);
+}
+
+/// 2^x for x <= 0, within 2e-7 relatively: 2^n * p(f) with n the nearest integer and f in -0.5 .. 0.5. About 12
+/// instructions, half of what an exponential for all arguments takes.
+Value exp2(KernelBuilder &b, Value x) {
+  constexpr float coefficients[] = {1.00000012f,   0.693146944f,   0.240221202f,
+                                    0.0555071346f, 0.00967554748f, 0.00132764713f};
+  x = larger(b, x, b.splat(-126.0f));
+  // 1.5 * 2^23 has the last place 1: the sum is rounded to an integer, which stands in its low bits.
+  Value shifted = b.addf(x, b.splat(12582912.0f)), f = b.subf(x, b.subf(shifted, b.splat(12582912.0f)));
+  Value power = b.splat(coefficients[5]);
+  for (int i = 4; i >= 0; --i)
+    power = b.fma(power, f, b.splat(coefficients[i]));
+  return toFloats(b, addi(b, toBits(b, power), shl(b, toBits(b, shifted), 23)));
 }
 
 /// P from S, and what changes with it: maxima, sums, and O where the maximum grew. Without `masked` every query vector
 /// attends to every key of the block.
 void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
   constexpr int64_t vectors = kKeyBlock / kLanes;
-  auto words = VectorType::get({kLanes}, b.getI32Type());
   SmallVector<int32_t> iota(kLanes);
   for (int64_t i = 0; i < kLanes; ++i)
     iota[i] = i;
-  Value lanes = arith::ConstantOp::create(b, DenseElementsAttr::get(words, ArrayRef<int32_t>(iota)));
-  Value scale = b.splat(op.getScale().convertToFloat());
+  Value lanes = arith::ConstantOp::create(b, DenseElementsAttr::get(wordVector(b), ArrayRef<int32_t>(iota)));
   b.loop(b.index(0), count, 1, [&](Value r) {
     Value at = b.mul(r, kKeyBlock);
     SmallVector<Value> valid, score;
@@ -109,10 +137,10 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
       last = b.splat(b.toI32(position));
     }
     for (int64_t v = 0; v < vectors; ++v) {
-      score.push_back(b.mulf(b.load(scores, b.add(at, v * kLanes)), scale));
+      score.push_back(b.load(scores, b.add(at, v * kLanes)));
       if (!masked)
         continue;
-      Value key = arith::AddIOp::create(b, lanes, b.splat(b.toI32(b.add(b.mul(block, kKeyBlock), v * kLanes))));
+      Value key = addi(b, lanes, b.splat(b.toI32(b.add(b.mul(block, kKeyBlock), v * kLanes))));
       Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key, last);
       if (op.getWindow()) {
         Value before = b.splat(b.toI32(b.sub(position, b.index(*op.getWindow()))));
@@ -123,28 +151,43 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
     }
     Value largest = score[0];
     for (int64_t v = 1; v < vectors; ++v)
-      largest = b.maxf(largest, score[v]);
+      largest = larger(b, largest, score[v]);
+    // After the first blocks the maximum seldom grows: it is looked for only where a lane exceeds it.
     Value before = b.loadScalar(maxima, r);
-    Value now = b.maxf(before, b.largest(largest)), nowAll = b.splat(now);
-    Value total;
+    Value above = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, largest, b.splat(before));
+    auto grows = scf::IfOp::create(b, TypeRange{b.getF32Type()},
+                                   vector::ReductionOp::create(b, vector::CombiningKind::OR, above), true);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(grows.thenBlock());
+      Value now = b.largest(largest);
+      b.storeScalar(now, maxima, r);
+      rescale(b, r, b.mulf(before, b.f32(exponent())), b.mulf(now, b.f32(exponent())));
+      scf::YieldOp::create(b, now);
+      b.setInsertionPointToStart(grows.elseBlock());
+      scf::YieldOp::create(b, before);
+    }
+    Value offset = b.splat(arith::NegFOp::create(b, b.mulf(grows.getResult(0), b.f32(exponent()))));
+    Value total = b.load(sums, b.mul(r, kLanes));
     for (int64_t v = 0; v < vectors; ++v) {
-      Value weight = b.exp(b.subf(score[v], nowAll));
-      if (masked) // a row none of whose keys are in this block has now = kMasked, and exp(0) is not 0
+      Value weight = exp2(b, b.fma(score[v], b.splat(exponent()), offset));
+      if (masked) // a row none of whose keys are in this block has no maximum yet, and weights of 1
         weight = arith::SelectOp::create(b, valid[v], weight, b.splat(0.0f));
-      total = v ? b.addf(total, weight) : weight;
+      total = b.addf(total, weight);
       b.store(weight, weights, b.add(at, v * kLanes));
     }
-    b.when(arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, now, before), [&] {
-      Value shrink = b.exp(b.subf(b.splat(before), nowAll));
-      Value factor = vector::ExtractOp::create(b, shrink, ArrayRef<int64_t>{0});
-      b.storeScalar(now, maxima, r);
-      b.storeScalar(b.mulf(b.loadScalar(sums, r), factor), sums, r);
-      b.loop(dim, kLanes, [&](Value i) {
-        Value o = b.add(b.mul(r, dim), i);
-        b.store(b.mulf(b.load(values, o), shrink), values, o);
-      });
-    });
-    b.storeScalar(b.addf(b.loadScalar(sums, r), b.sum(total)), sums, r);
+    b.store(total, sums, b.mul(r, kLanes));
+  });
+}
+
+/// O and the sums of query vector r, relative to the maximum `before` so far, become relative to `now`; both are exponents
+/// of 2.
+void AttentionTile::rescale(KernelBuilder &b, Value r, Value before, Value now) {
+  Value shrink = exp2(b, b.splat(b.subf(before, now))), sum = b.mul(r, kLanes);
+  b.store(b.mulf(b.load(sums, sum), shrink), sums, sum);
+  b.loop(dim, kLanes, [&](Value i) {
+    Value o = b.add(b.mul(r, dim), i);
+    b.store(b.mulf(b.load(values, o), shrink), values, o);
   });
 }
 
@@ -155,9 +198,7 @@ void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
   b.loop(dim, kPanel, [&](Value column) {
     Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, depth)), dim * depth,
                     kLanes * depth, depth, kKeyBlock / depth, values, dim, true};
-    forRowBlocks(b, b.index(0), count, [&](Value r, int64_t rows) {
-      emitProduct(b, product, r, rows, b.add(b.mul(r, dim), column));
-    });
+    emitAttentionProduct(b, product, kKeyBlock, count, [&](Value r) { return b.add(b.mul(r, dim), column); });
   });
 }
 
@@ -197,7 +238,7 @@ void AttentionTile::overBlocks(KernelBuilder &b, Value last) {
 void AttentionTile::finish(KernelBuilder &b) {
   int64_t heads = query.width / dim;
   b.loop(b.index(0), count, 1, [&](Value r) {
-    Value row = rowOf(b, r), column = headOf(b, r), sum = b.loadScalar(sums, r);
+    Value row = rowOf(b, r), column = headOf(b, r), sum = b.sum(b.load(sums, b.mul(r, kLanes)));
     auto copy = [&](Value target, llvm::function_ref<Value(Value)> change) {
       b.loop(dim, kLanes, [&](Value i) {
         b.store(change(b.load(values, b.add(b.mul(r, dim), i))), out.memory, b.add(target, i));
@@ -209,7 +250,7 @@ void AttentionTile::finish(KernelBuilder &b) {
       return;
     }
     Value which = b.add(b.mul(run, heads), column), at = b.add(b.mul(row, stats->stride), b.mul(which, 2));
-    b.storeScalar(b.loadScalar(maxima, r), stats->memory, at);
+    b.storeScalar(b.mulf(b.loadScalar(maxima, r), b.f32(op.getScale().convertToFloat())), stats->memory, at);
     b.storeScalar(sum, stats->memory, b.add(at, 1));
     b.when(arith::CmpFOp::create(b, arith::CmpFPredicate::UNE, sum, b.f32(0)),
            [&] { copy(b.add(b.mul(row, out.stride), b.mul(which, dim)), [](Value v) { return v; }); });
@@ -243,7 +284,8 @@ Value endOfRun(KernelBuilder &b, Value row, Value end) {
 int64_t x86::attentionScratchBytes(AttentionOp op, int64_t queries) {
   CacheType cache = op.getCache().getType();
   auto part = [](int64_t bytes) { return llvm::alignTo(bytes, 128); };
-  int64_t lists = 2 * part(queries * 8) + 2 * part(queries * 4), blocks = 2 * part(queries * kKeyBlock * 4);
+  int64_t lists = 2 * part(queries * 8) + part(queries * 4) + part(queries * kLanes * 4);
+  int64_t blocks = 2 * part(queries * kKeyBlock * 4) + part(queries * cache.getDim() * 4);
   int64_t reader = cache.getQuant() ? CacheReader::scratchBytes(cache) : 0;
   return lists + blocks + part(queries * cache.getDim() * 4) + reader;
 }

@@ -7,13 +7,14 @@
 namespace qwench::x86 {
 
 /// Bytes of one thread's scratch, and how kernels divide it.
-constexpr int64_t kScratchBytes = 256 << 10;
+constexpr int64_t kScratchBytes = 512 << 10;
 /// Most rows whose offsets a kernel lists at once.
 constexpr int64_t kMaxListedRows = 512;
 /// Most experts of a router: a block of rows' probabilities stays in scratch.
 constexpr int64_t kMaxExperts = 2048;
-/// Most query vectors (rows by heads of a group) of an attention tile, unless one row has more.
-constexpr int64_t kQueryBlock = 48;
+/// Most query vectors (rows by heads of a group) of an attention tile, unless one row has more: whole blocks of the
+/// micro-kernels (12 rows) and of tiles (32 rows).
+constexpr int64_t kQueryBlock = 96;
 /// Tiles of attention that one row gives at least: runs of keys by key/value heads. Enough for any team to share evenly.
 constexpr int64_t kAttentionTiles = 128;
 /// Finite, so that the difference of two of them is 0, not NaN: the score of a key that is not attended to.
