@@ -134,6 +134,13 @@ double prefillFlops(const Options &options) {
          (p * d + p * (p + 1) / 2) * static_cast<double>(qwench_program.attention_flops_per_pair);
 }
 
+/// Bytes of the cache that a decode step reads, on average over the steps: every position before it of every sequence
+/// (layers with a sliding window read less).
+double cacheBytesPerStep(const Options &options) {
+  const double positions = static_cast<double>(options.depth) + static_cast<double>(options.generated + 1) / 2;
+  return positions * options.batch * static_cast<double>(qwench_program.cache_bytes_per_position);
+}
+
 nlohmann::ordered_json summarise(const Options &options, const Engine &engine,
                                  const std::vector<Times> &all) {
   std::vector<double> prefill, first, decode;
@@ -145,6 +152,7 @@ nlohmann::ordered_json summarise(const Options &options, const Engine &engine,
   nlohmann::ordered_json result = {{"model", qwench_program.name},
                                    {"cpu", qwench_program.cpu},
                                    {"dtype", qwench_program.dtype},
+                                   {"kv_dtype", qwench_program.kv_dtype},
                                    {"threads", engine.session->threads()},
                                    {"prompt", options.prompt},
                                    {"generated", options.generated},
@@ -164,6 +172,8 @@ nlohmann::ordered_json summarise(const Options &options, const Engine &engine,
     result["decode_tokens_per_second"] = steps * options.batch;
     result["gigabytes_per_second"] =
         steps * static_cast<double>(qwench_program.weight_bytes_per_token) * 1e-9;
+    result["cache_bytes_per_step"] = static_cast<int64_t>(cacheBytesPerStep(options));
+    result["cache_gigabytes_per_second"] = steps * cacheBytesPerStep(options) * 1e-9;
   }
   struct rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
@@ -235,8 +245,9 @@ void addBench(CLI::App &app, Command &chosen) {
   sub->add_flag("--json", options->json, "print JSON");
   addCommonOptions(*sub, options->common);
   sub->footer(
-      "Medians over the repetitions. gigabytes_per_second: weights that the decode steps read; gigaflops:\n"
-      "of prefill, attention included. Sampling (greedy) counts for decode and the first token.\n"
+      "Medians over the repetitions. gigabytes_per_second: weights that the decode steps read,\n"
+      "cache_gigabytes_per_second: the KV cache they read besides; gigaflops: of prefill, attention\n"
+      "included. Sampling (greedy) counts for decode and the first token.\n"
       "Example: NAME bench -p 512 -n 128 -t 2 --json");
   sub->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }
