@@ -28,11 +28,10 @@ void PrintTo(const Case &c, std::ostream *out) { *out << c.model << " " << c.for
 
 std::vector<Case> cases() {
   std::vector<Case> result;
-  for (std::string format : {"int8", "int8:64", "int4", "int4:32", "int4z", "mxfp4"})
+  for (std::string format : {"int8", "int8:64", "int4", "int4:32", "int4z", "mxfp4", "nvfp4", "fp8"})
     for (std::string model : {"dense-base", "moe-odd-sizes"})
       result.push_back({model, format});
-  for (std::string model : {"dense-base", "moe-base"})
-    result.push_back({model, "nvfp4"});
+  result.push_back({"moe-base", "nvfp4"});
   for (std::string model : {"dense-tied", "moe-top1", "moe-mlp-only"})
     result.push_back({model, "int4"});
   for (std::string cpu : {"x86-64-v3", "x86-64-v4", "znver4"}) // without and with dot products of bytes

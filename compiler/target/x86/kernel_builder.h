@@ -23,6 +23,11 @@ using qwench::Rows;
 struct Weight : PackedWeight {
   /// Panels of one matrix, padding included.
   int64_t panels() const { return layout.paddedOutputs(outputs()) / kPanel; }
+  /// Columns that a product with rows of floats takes: rows are written up to a multiple of kPanel, and what lies behind may
+  /// be anything, also where groups pad the panel further; groups of 16 may pad it less.
+  int64_t columns() const {
+    return std::min<int64_t>(llvm::alignTo(inputs(), kPanel), layout.paddedInputs(inputs()));
+  }
 };
 
 class KernelBuilder : public StepBuilder {

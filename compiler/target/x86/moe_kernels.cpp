@@ -95,7 +95,7 @@ void x86::emitFusedRouter(KernelBuilder &b, Operation *op) {
     });
     b.loop(w.panels(), 1, [&](Value panel) {
       Product product{in.memory, offsets, w.memory, b.mul(panel, w.panelStride()), kPanel * depth, kLanes * depth,
-                      depth, w.layout.paddedInputs(w.inputs()) / depth, logits, width, false};
+                      depth, w.columns() / depth, logits, width, false};
       emitProduct(b, product, b.index(0), rows, b.mul(panel, kPanel));
     });
     b.loop(rows, 1, [&](Value r) {

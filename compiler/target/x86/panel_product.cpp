@@ -62,7 +62,7 @@ void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish
   Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
   int64_t depth = weight.layout.getDepth();
   Product product{in.memory, offsets, weight.memory, start, kPanel * depth, kLanes * depth, depth,
-                  weight.layout.paddedInputs(weight.inputs()) / depth, products, kPanel, false, true};
+                  weight.columns() / depth, products, kPanel, false, true};
   forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
     emitProduct(b, product, row, rows, b.index(0));
     b.loop(rows, 1, [&](Value r) {
@@ -118,8 +118,8 @@ void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool r
 void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish finish) const {
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
-  // Rows of floats end before the last group of a panel does.
-  int64_t columns = llvm::alignTo(weight.inputs(), kPanel), piece = in.element.isF32() ? kPieceColumns / 2 : kPieceColumns;
+  int64_t columns = weight.columns();
+  int64_t piece = in.element.isF32() ? kPieceColumns / 2 : kPieceColumns;
   int64_t whole = columns / piece * piece;
   b.loop(whole, piece, [&](Value first) { emitPiece(b, start, first, piece, count); });
   if (whole < columns)

@@ -146,4 +146,7 @@ void x86::gatherQuantizedRow(KernelBuilder &b, const Weight &table, Value token,
       });
     });
   });
+  // ... and groups of 16 may end before a panel does.
+  for (int64_t column = columns; column < padded(table.inputs()); column += kLanes)
+    b.store(b.splat(0.0f), out.memory, b.add(target, column));
 }
