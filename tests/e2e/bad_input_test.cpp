@@ -264,8 +264,8 @@ TEST(BadCommandLine, SaysWhatWasExpected) {
   expectUsageError({"compile", model}, {"expected -o OUT with --emit=exe"});
   expectUsageError({"compile", model, "--emit", "elf"},
                    {"--emit: expected one of model, fused", "found 'elf'"});
-  expectUsageError({"compile", model, "--emit", "fused", "--dtype", "fp8"},
-                   {"--dtype: expected bf16 or f32"});
+  expectUsageError({"compile", model, "--emit", "fused", "--dtype", "fp5"},
+                   {"--dtype: expected", "bf16", "found 'fp5'"});
   expectUsageError({"compile", model, "--emit", "fused", "--max-context", "0"},
                    {"--max-context: expected 1 to"});
   expectUsageError({"compile", model, "--emit", "asm", "--cpu", "z80"}, {"z80"});
