@@ -15,9 +15,9 @@
 
 namespace {
 
-// Cycles of the time-stamp counter to spin before sleeping: 30 to 60 microseconds, some times what a futex
-// call and a wake-up cost, and what threads differ by within an op.
-constexpr uint64_t kMaxSpin = 120'000;
+// Cycles of the time-stamp counter to spin before sleeping: 250 to 500 microseconds, what threads differ by within
+// the large ops of a decode step when their shares of the memory's bandwidth differ.
+constexpr uint64_t kMaxSpin = 1'000'000;
 // Less than one microsecond: with more threads than cores spinning takes time from those that work.
 constexpr uint64_t kMinSpin = 2'000;
 constexpr unsigned kProbeEvery = 64;
