@@ -129,7 +129,8 @@ Value FunctionStorage::reusable(Operation *op) const {
 
 void FunctionStorage::addResult(Operation *op, Value result, RowCount rows) {
   if (Value residual = reusable(op)) {
-    views[result] = views[residual];
+    View view = views.at(residual); // a copy: the map moves its entries when it grows
+    views[result] = view;
     return;
   }
   auto type = cast<ShapedType>(result.getType());
@@ -155,11 +156,9 @@ LogicalResult FunctionStorage::addOp(Operation *op) {
       return op->emitOpError("expected a slice of columns with a static offset");
     return addView(op, slice.getSource(), slice.getResult(), slice.getStaticOffsets()[1]);
   }
-  if (auto layers = dyn_cast<LayersOp>(op)) {
-    views[layers.getResult()] = views[layers.getHidden()];
-    return success();
-  }
-  auto rowsOf = [&](Value value) { return views[value].rows; };
+  if (auto layers = dyn_cast<LayersOp>(op))
+    return addView(op, layers.getHidden(), layers.getResult(), 0);
+  auto rowsOf = [&](Value value) { return views.lookup(value).rows; };
   if (isa<EmbeddingOp, RopeTableOp>(op)) {
     addResult(op, op->getResult(0), {RowCount::Rows, 1});
   } else if (isa<OutputRowsOp>(op)) {
