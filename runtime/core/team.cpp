@@ -15,21 +15,33 @@
 
 namespace {
 
-// Cycles of the time-stamp counter to spin before sleeping: 250 to 500 microseconds, what threads differ by within
-// the large ops of a decode step when their shares of the memory's bandwidth differ.
+// Cycles of the time-stamp counter to spin before sleeping: 250 to 500 microseconds, what threads differ by
+// within the large ops of a decode step when their shares of the memory's bandwidth differ.
 constexpr uint64_t kMaxSpin = 1'000'000;
 // Less than one microsecond: with more threads than cores spinning takes time from those that work.
 constexpr uint64_t kMinSpin = 2'000;
-constexpr unsigned kProbeEvery = 64;
 
-/// How long this thread spins at barriers. Spinning in vain halves it: on a busy machine the missing thread
-/// often waits for this very core (measured, 2 threads on 2 cores under load 10: 118 us per barrier with full
-/// spinning, 7 us without). A full spin from time to time finds out when that is over.
-struct SpinBudget {
-  uint64_t cycles = kMaxSpin;
+/// Whether this thread's long spins at barriers are worth it. On a quiet machine nearly all end with the
+/// others' arrival; on a busy one the missing thread often waits for this very core, and most are in vain.
+/// After a few of those, waits sleep at once, but for one in kProbeEvery, which finds out when that is over.
+class SpinRecord {
+public:
+  /// Cycles that the next wait may spin.
+  uint64_t budget() { return patient() || ++waits % kProbeEvery == 0 ? kMaxSpin : kMinSpin; }
+  void met() { vain = std::max(0, vain - (patient() ? 1 : kVain)); }
+  void spunInVain() { vain = std::min(2 * kHasty, vain + kVain); }
+
+private:
+  static constexpr unsigned kProbeEvery = 64;
+  static constexpr int kVain = 16; ///< successes that make up for one spin in vain
+  static constexpr int kHasty = 64;
+
+  bool patient() const { return vain < kHasty; }
+
+  int vain = 0;
   unsigned waits = 0;
 };
-thread_local SpinBudget spinBudget;
+thread_local SpinRecord spinRecord;
 
 constexpr size_t kStackBytes = 1u << 20;
 
@@ -89,14 +101,12 @@ void QwenchTeam::Event::sleepPast(uint32_t seen) {
 void QwenchTeam::Event::waitPast(uint32_t seen, uint64_t maxSpin) {
   if (spinPast(seen, kMinSpin))
     return;
-  SpinBudget &budget = spinBudget;
-  const bool probe = ++budget.waits % kProbeEvery == 0;
-  const uint64_t limit = std::min(maxSpin, probe ? kMaxSpin : budget.cycles);
-  if (limit > kMinSpin && spinPast(seen, limit)) {
-    budget.cycles = std::min(kMaxSpin, probe ? budget.cycles * 4 : budget.cycles + budget.cycles / 8);
-    return;
+  const uint64_t limit = std::min(maxSpin, spinRecord.budget());
+  if (limit > kMinSpin) {
+    if (spinPast(seen, limit))
+      return spinRecord.met();
+    spinRecord.spunInVain();
   }
-  budget.cycles = std::max(kMinSpin, budget.cycles / 2);
   sleepPast(seen);
 }
 
@@ -149,8 +159,7 @@ void *QwenchTeam::workerMain(void *argument) {
 
 void QwenchTeam::work(int thread) {
   for (uint32_t seen = 0;; ++seen) {
-    if (!start.spinPast(seen, std::min(maxSpin, spinBudget.cycles)))
-      start.sleepPast(seen);
+    start.waitPast(seen, maxSpin);
     if (stopping.load(std::memory_order_relaxed))
       return;
     function(context, thread, size);
