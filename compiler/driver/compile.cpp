@@ -148,8 +148,9 @@ Status Compilation::importDirectory() {
   import.maxContext = options.maxContext.value_or(source.config->maxPositionEmbeddings);
   std::vector<std::string> warnings;
   import.warnings = &warnings;
-  // Another format than the checkpoint's is made from its values, and so is bf16 for GPUs, which have no products with codes.
-  if (!options.dtype && options.formats.dtype.empty() && target->name() == "x86-64")
+  import.products = target->properties().quantizedProducts;
+  // Another format than the checkpoint's is made from its values.
+  if (!options.dtype && options.formats.dtype.empty() && import.products)
     import.stored = storedFormats(source);
   Result<OwningOpRef<ModuleOp>> imported = importModel(*context, *source.config, import);
   if (!imported)

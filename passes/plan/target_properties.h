@@ -21,6 +21,9 @@ struct TargetProperties {
   /// `rowBound` rows: few rows are bound by reading the weights, many by arithmetic. Where many rows want quantized
   /// activations, few want the same.
   std::function<mlir::Type(mlir::Type weightElement, int64_t rowBound)> matrixInput;
+  /// Whether products take weights of this quantized type. Not set: of none, and the weights of quantized checkpoints are
+  /// imported as floats.
+  std::function<bool(qwen::QuantType weight)> quantizedProducts;
   /// Tile sizes of an op whose rows number at most `rowBound`, in the order of its documented tile space.
   std::function<llvm::SmallVector<int64_t>(mlir::Operation *op, int64_t rowBound)> tile;
   /// Elements from one row of activations to the next, for rows of `width` elements of `bytes` bytes.

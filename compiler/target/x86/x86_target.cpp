@@ -73,6 +73,7 @@ public:
                                     1, false, false);
       return dot && (quant || element.isBF16()) ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
     };
+    p.quantizedProducts = [](qwen::QuantType) { return true; };
     p.rowStride = [](int64_t width, int64_t bytes) {
       // Rows a multiple of 1 KiB apart would meet in few sets of the first-level cache: 12 of them are read at once.
       int64_t stride = llvm::alignTo(width, std::max(x86::kPanel, 64 / bytes));

@@ -177,7 +177,7 @@ OwningOpRef<ModuleOp> Importer::run() {
   cacheType = CacheType::get(builder.getContext(), config.layerCount(), config.kvHeads, config.headDim,
                              cacheElement(builder.getContext(), options.kvDtype, config.headDim));
   describeModel(*module);
-  StoredTypes stored(builder.getContext(), options.stored);
+  StoredTypes stored(builder.getContext(), options.stored, options.products);
   std::vector<LayerKind> kinds = layerKinds(config, stored);
   addModelWeights(stored);
   if (options.warnings)

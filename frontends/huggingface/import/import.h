@@ -39,6 +39,8 @@ struct ImportOptions {
   int64_t maxContext = 0;                  ///< positions, > 0
   /// Of matrices that are to keep the codes of the checkpoint; empty: none does.
   StoredLookup stored = {};
+  /// Whether the target's products take weights of a type, without which such codes are not kept. Not set: of every type.
+  std::function<bool(qwen::QuantType)> products = {};
   std::vector<std::string> *warnings = nullptr; ///< gets a line for those that cannot
 };
 

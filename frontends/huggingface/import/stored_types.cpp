@@ -1,5 +1,6 @@
 #include "frontends/huggingface/import/stored_types.h"
 
+#include "dialects/quantization/names.h"
 #include "dialects/quantization/type.h"
 
 #include <algorithm>
@@ -44,7 +45,12 @@ qwen::QuantType StoredTypes::typeOf(const std::string &tensor, int64_t experts) 
     return decline("experts of a layer are stored differently", first, quantized);
   std::string reason;
   std::optional<quantization::Format> format = hf::formatOf(*common, reason);
-  return format ? quantization::typeOf(context, *format) : decline(reason, first, quantized);
+  if (!format)
+    return decline(reason, first, quantized);
+  qwen::QuantType type = quantization::typeOf(context, *format);
+  if (products && !products(type))
+    return decline("the target has no products with " + quantization::elementName(type) + " weights", first, quantized);
+  return type;
 }
 
 std::vector<std::string> StoredTypes::warnings(const std::string &floats) const {

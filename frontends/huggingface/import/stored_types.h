@@ -18,12 +18,12 @@ using StoredLookup = std::function<std::optional<hf::StoredFormat>(const std::st
 /// Chooses types, and counts the matrices for which there is none.
 class StoredTypes {
 public:
-  /// An empty lookup knows no quantized tensor.
-  StoredTypes(mlir::MLIRContext *context, StoredLookup lookup)
-      : context(context), lookup(std::move(lookup)) {}
+  /// An empty lookup knows no quantized tensor; without `products` every type can be multiplied.
+  StoredTypes(mlir::MLIRContext *context, StoredLookup lookup, std::function<bool(qwen::QuantType)> products = {})
+      : context(context), lookup(std::move(lookup)), products(std::move(products)) {}
 
-  /// The type that holds exactly the codes of a tensor; null if it holds floats or no type can. `tensor` may
-  /// contain "{expert}": then it is the type of a stack of that many experts, null unless one type holds all.
+  /// The type that holds exactly the codes of a tensor; null if it holds floats, or no type can that enters products.
+  /// `tensor` may contain "{expert}": then it is the type of a stack of that many experts, null unless one type holds all.
   qwen::QuantType typeOf(const std::string &tensor, int64_t experts);
 
   /// One line for each reason why quantized matrices became floats.
@@ -38,6 +38,7 @@ private:
 
   mlir::MLIRContext *context;
   StoredLookup lookup;
+  std::function<bool(qwen::QuantType)> products;
   std::vector<Reason> reasons;
 };
 

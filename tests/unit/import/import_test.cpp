@@ -95,6 +95,26 @@ TEST(Import, QuantizedMatricesKeepTheirFormats) {
                                    "experts of a layer are stored differently"));
 }
 
+TEST(Import, CodesThatTheTargetCannotMultiplyBecomeFloats) {
+  std::vector<std::string> warnings;
+  ImportOptions options = {"test", ElementType::BF16, CacheFormat::BF16, 256};
+  options.warnings = &warnings;
+  options.stored = [](const std::string &tensor) -> std::optional<hf::StoredFormat> {
+    if (tensor.find("_proj") == std::string::npos)
+      return std::nullopt;
+    hf::StoredFormat format{hf::StoredFormat::Codes::U4, 32, 1, hf::DType::F16, true, false};
+    if (tensor.find("v_proj") != std::string::npos)
+      format = {hf::StoredFormat::Codes::E4M3, 128, 128, hf::DType::BF16, false, false};
+    return format;
+  };
+  options.products = [](qwen::QuantType type) { return type.isInteger(); };
+  std::string text = import(false, R"(, "num_hidden_layers": 2)", options);
+  EXPECT_THAT(text, HasSubstr("@dense.q_proj : tensor<128x64x!qwen.quant<i4"));
+  EXPECT_THAT(text, HasSubstr("@dense.v_proj : tensor<64x64xbf16>"));
+  EXPECT_THAT(warnings, testing::ElementsAre(HasSubstr("v_proj.weight and 1 more are dequantized to bf16: the target has "
+                                                       "no products with fp8 weights")));
+}
+
 TEST(Import, DenseLayersShareOneFunction) {
   std::string text = import(false, R"(, "num_hidden_layers": 3, "tie_word_embeddings": true)");
   EXPECT_THAT(
