@@ -2,6 +2,7 @@
 // takes kOutputs rows of weights at a time and reads kUnroll pieces of each ahead: with 128 threads a block has 16 KiB in
 // flight, and one block on each of 132 multiprocessors 2 MiB, about what 3.3 TB/s times 0.7 us asks for.
 #include "compiler/target/gpu/kernels.h"
+#include "compiler/target/linear_map.h"
 
 using namespace mlir;
 using namespace qwench::qwen;
@@ -134,27 +135,6 @@ void ProductTile::finishRows(KernelBuilder &b, ArrayRef<Value> rows, Value end, 
 }
 
 //===-- Tiles of a linear map -------------------------------------------------------------------------------------===//
-
-namespace {
-
-/// qwen.linear and qwen.fused_linear alike.
-struct LinearMap {
-  Value input, weight, bias, residual, dest;
-  bool swiglu = false;
-
-  explicit LinearMap(Operation *op) : dest(qwench::dest(op)) {
-    if (auto linear = dyn_cast<LinearOp>(op)) {
-      input = linear.getInput(), weight = linear.getWeight(), bias = linear.getBias();
-    } else {
-      auto fused = cast<FusedLinearOp>(op);
-      input = fused.getInput(), weight = fused.getWeight(), bias = fused.getBias(), residual = fused.getResidual();
-      swiglu = fused.getActivation() == Activation::Swiglu;
-    }
-  }
-  int64_t outputs() const { return cast<MemRefType>(dest.getType()).getDimSize(1); }
-};
-
-} // namespace
 
 Value linearTiles(StepBuilder &host, Operation *op) {
   LinearMap map(op);

@@ -1,5 +1,6 @@
 // Linear maps. A tile is a block of rows by a group of weight panels; within it all rows pass over one panel after the
 // other.
+#include "compiler/target/linear_map.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/panel_product.h"
 
@@ -9,22 +10,6 @@ using namespace qwench::x86;
 using namespace qwench::qwen;
 
 namespace {
-
-/// qwen.linear and qwen.fused_linear alike.
-struct LinearMap {
-  Value input, weight, bias, residual, dest;
-  bool swiglu = false;
-
-  explicit LinearMap(Operation *op) : dest(qwench::dest(op)) {
-    if (auto linear = dyn_cast<LinearOp>(op)) {
-      input = linear.getInput(), weight = linear.getWeight(), bias = linear.getBias();
-    } else {
-      auto fused = cast<FusedLinearOp>(op);
-      input = fused.getInput(), weight = fused.getWeight(), bias = fused.getBias(), residual = fused.getResidual();
-      swiglu = fused.getActivation() == Activation::Swiglu;
-    }
-  }
-};
 
 int64_t panelsOf(Value param) {
   WeightOp weight = lookupWeight(param);
