@@ -1,7 +1,7 @@
 // step-to-llvm
 // Assumes: scheduled kernels. Guarantees: no qwen op or type; `prefill` and `decode` have the C signature of
 // QwenchStepFunction, and the constant `qwench_program` describes the program (runtime/abi/program.h).
-#include "compiler/target/program_constant.h"
+#include "compiler/target/entry_points.h"
 #include "compiler/target/step_fields.h"
 #include "compiler/target/x86/passes.h"
 #include "dialects/Qwen.h"
@@ -32,42 +32,25 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
   }
 
   void runOnOperation() override {
-    lowerStepFields(getOperation());
-    for (StringRef entry : {"prefill", "decode"})
-      if (auto function = getOperation().lookupSymbol<func::FuncOp>(entry))
-        emitEntry(function);
-    auto internal = LLVM::LinkageAttr::get(&getContext(), LLVM::Linkage::Internal);
-    for (auto function : getOperation().getOps<func::FuncOp>())
-      if (!function.isDeclaration())
-        function->setAttr("llvm.linkage", internal);
-    emitProgramConstant(getOperation(), {"x86-64", cpu, features, ""});
-    for (NamedAttribute attribute : llvm::to_vector(getOperation()->getAttrs()))
-      if (attribute.getName().getValue().starts_with("qwen."))
-        getOperation()->removeAttr(attribute.getName());
+    auto plan = getOperation()->getAttrOfType<PlanAttr>("qwen.plan");
+    emitEntryPoints(getOperation(), {"x86-64", cpu, features, ""},
+                    [plan](ImplicitLocOpBuilder &b, func::FuncOp, const EntryArguments &entry) -> SmallVector<Value> {
+                      Value zero = arith::ConstantIndexOp::create(b, 0);
+                      auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getIndexType(), v); };
+                      return {entry.step,           zero, zero, entry.team, scratchOf(b, plan, entry),
+                              toIndex(entry.thread), toIndex(entry.threads)};
+                    });
   }
 
-  /// `void qwench_step_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`.
-  void emitEntry(func::FuncOp inner) {
-    ImplicitLocOpBuilder b(inner.getLoc(), inner);
-    auto pointer = LLVM::LLVMPointerType::get(&getContext());
-    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
-                                            {pointer, b.getI64Type(), b.getI64Type()});
-    auto outer = LLVM::LLVMFuncOp::create(b, ("qwench_step_" + inner.getSymName()).str(), type);
-    Block *body = outer.addEntryBlock(b);
-    b.setInsertionPointToStart(body);
-    Value step = body->getArgument(0), thread = body->getArgument(1), threads = body->getArgument(2);
-    auto plan = getOperation()->getAttrOfType<PlanAttr>("qwen.plan");
+  /// A thread's scratch, behind the arena: memref<?xi8>.
+  static Value scratchOf(ImplicitLocOpBuilder &b, PlanAttr plan, const EntryArguments &entry) {
+    auto pointer = LLVM::LLVMPointerType::get(b.getContext());
     auto constant = [&](int64_t v) -> Value { return LLVM::ConstantOp::create(b, b.getI64Type(), b.getI64IntegerAttr(v)); };
-    Value arena = loadAt(b, step, offsetof(QwenchStep, arena), pointer);
+    Value arena = loadAt(b, entry.step, offsetof(QwenchStep, arena), pointer);
     Value behind = LLVM::AddOp::create(b, constant(plan.getArenaBytes()),
-                                       LLVM::MulOp::create(b, thread, constant(plan.getThreadScratchBytes())));
+                                       LLVM::MulOp::create(b, entry.thread, constant(plan.getThreadScratchBytes())));
     Value scratch = LLVM::GEPOp::create(b, pointer, b.getI8Type(), arena, ValueRange{behind});
-    Value scratchMemory = flatMemref(b, scratch, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()));
-    Value team = loadAt(b, step, offsetof(QwenchStep, team), pointer);
-    Value zero = arith::ConstantIndexOp::create(b, 0);
-    auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getIndexType(), v); };
-    func::CallOp::create(b, inner, ValueRange{step, zero, zero, team, scratchMemory, toIndex(thread), toIndex(threads)});
-    LLVM::ReturnOp::create(b, ValueRange());
+    return flatMemref(b, scratch, MemRefType::get({ShapedType::kDynamic}, b.getI8Type()));
   }
 
   std::string cpu, features;

@@ -2,16 +2,13 @@
 // Assumes: host functions that call qwench_device_launch, (batch, layer, instance, team) for the entries; lowered
 // gpu.modules. Guarantees: no qwen op or type; qwench_step_prefill and qwench_step_decode have the C signature of
 // QwenchStepFunction; `qwench_program` points to the device program, which is declared.
+#include "compiler/target/entry_points.h"
 #include "compiler/target/gpu/emit/images.h"
 #include "compiler/target/gpu/emit/passes.h"
-#include "compiler/target/program_constant.h"
-#include "compiler/target/step_fields.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-
-#include <cstddef>
 
 using namespace mlir;
 
@@ -30,36 +27,14 @@ struct HostToLLVM : PassWrapper<HostToLLVM, OperationPass<ModuleOp>> {
   }
 
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    lowerStepFields(module);
-    for (StringRef entry : {"prefill", "decode"})
-      if (auto function = module.lookupSymbol<func::FuncOp>(entry))
-        emitEntry(function);
-    auto internal = LLVM::LinkageAttr::get(&getContext(), LLVM::Linkage::Internal);
-    for (auto function : module.getOps<func::FuncOp>())
-      if (!function.isDeclaration())
-        function->setAttr("llvm.linkage", internal);
-    declareDeviceProgram(module);
-    emitProgramConstant(module, {target, archs, "", kDeviceProgram.str()});
-    for (NamedAttribute attribute : llvm::to_vector(module->getAttrs()))
-      if (attribute.getName().getValue().starts_with("qwen."))
-        module->removeAttr(attribute.getName());
-  }
-
-  /// `void qwench_step_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`; the threads are none of its matter.
-  void emitEntry(func::FuncOp inner) {
-    ImplicitLocOpBuilder b(inner.getLoc(), inner);
-    auto pointer = LLVM::LLVMPointerType::get(&getContext());
-    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
-                                            {pointer, b.getI64Type(), b.getI64Type()});
-    auto outer = LLVM::LLVMFuncOp::create(b, ("qwench_step_" + inner.getSymName()).str(), type);
-    Block *body = outer.addEntryBlock(b);
-    b.setInsertionPointToStart(body);
-    Value step = body->getArgument(0), zero = arith::ConstantIndexOp::create(b, 0);
-    Value team = loadAt(b, step, offsetof(QwenchStep, team), pointer);
-    SmallVector<Value> operands{step, zero, zero, team};
-    func::CallOp::create(b, inner, ArrayRef<Value>(operands).take_front(inner.getNumArguments()));
-    LLVM::ReturnOp::create(b, ValueRange());
+    declareDeviceProgram(getOperation());
+    emitEntryPoints(getOperation(), {target, archs, "", kDeviceProgram.str()},
+                    [](ImplicitLocOpBuilder &b, func::FuncOp inner, const EntryArguments &entry) {
+                      Value zero = arith::ConstantIndexOp::create(b, 0);
+                      SmallVector<Value> operands{entry.step, zero, zero, entry.team}; // threads are none of its matter
+                      operands.truncate(inner.getNumArguments());
+                      return operands;
+                    });
   }
 
   std::string target, archs;
