@@ -1,17 +1,19 @@
 // Compiled models that keep the codes of a quantized checkpoint: weights are then exactly those that transformers' fp32 run
 // of the golden set had, and only activations are rounded. (golden_test.cpp compiles the same checkpoints to f32 and bf16.)
+#include "tests/e2e/golden.h"
 #include "tests/e2e/npy.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/shared_model.h"
+#include "tests/reference/logits.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
+using namespace qwench;
 using namespace qwench::e2e;
 using nlohmann::json;
 using testing::HasSubstr;
@@ -19,33 +21,12 @@ using testing::Not;
 
 namespace {
 
-json readJson(const std::string &path) { return json::parse(readFile(path)); }
-
-const json &manifest() {
-  static const json value = readJson(QWENCH_SOURCE_DIR "/tests/golden/manifest.json");
-  return value;
-}
-
 std::vector<std::string> quantizedModels() {
   std::vector<std::string> names;
   for (const auto &[name, entry] : manifest()["models"].items())
     if (entry.contains("quantized"))
       names.push_back(name);
   return names;
-}
-
-/// KL(softmax(p) || softmax(q)) in nats.
-double divergence(std::span<const float> p, std::span<const float> q) {
-  auto logSum = [](std::span<const float> row) {
-    double most = *std::max_element(row.begin(), row.end()), sum = 0;
-    for (float value : row)
-      sum += std::exp(value - most);
-    return most + std::log(sum);
-  };
-  double sumP = logSum(p), sumQ = logSum(q), result = 0;
-  for (size_t i = 0; i < p.size(); i++)
-    result += std::exp(p[i] - sumP) * ((p[i] - sumP) - (q[i] - sumQ));
-  return std::isfinite(result) ? result : INFINITY;
 }
 
 /// Mean KL from the goldens over all kept positions.
@@ -61,7 +42,7 @@ double meanDivergence(const SharedObject &object, const std::string &model) {
     Logits found = session.prefill(0, readIds(stem + ".ids.npy").values);
     std::vector<int64_t> positions = entry["positions"];
     for (size_t i = 0; i < positions.size(); i++, rows++)
-      sum += divergence({logits.row(i), static_cast<size_t>(logits.shape[1])}, found.row(positions[i]));
+      sum += divergence(logits.row(i), found.row(positions[i]));
   }
   return sum / static_cast<double>(rows);
 }

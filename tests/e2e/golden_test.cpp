@@ -1,10 +1,12 @@
 // Compiled models compute what transformers computes (tests/golden/README.md says what is asked), and the
 // ways to the same position agree: prefill and decode, whole and in chunks, alone and in a batch, with 1, 2
 // and 3 threads.
+#include "tests/e2e/golden.h"
 #include "tests/e2e/machine.h"
 #include "tests/e2e/npy.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/shared_model.h"
+#include "tests/reference/logits.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -13,17 +15,11 @@
 #include <cmath>
 #include <fstream>
 
+using namespace qwench;
 using namespace qwench::e2e;
 using nlohmann::json;
 
 namespace {
-
-json readJson(const std::string &path) { return json::parse(readFile(path)); }
-
-const json &manifest() {
-  static const json value = readJson(QWENCH_SOURCE_DIR "/tests/golden/manifest.json");
-  return value;
-}
 
 struct Case {
   std::string model, dtype;
@@ -40,42 +36,14 @@ std::vector<Case> cases() {
   return result;
 }
 
-double range(std::span<const float> row) {
-  auto [low, high] = std::minmax_element(row.begin(), row.end());
-  return static_cast<double>(*high) - *low;
-}
-
-/// Largest difference of two rows, relative to the range of the second; infinite if anything is not finite.
-double difference(std::span<const float> found, std::span<const float> expected) {
-  double most = 0;
-  for (size_t i = 0; i < expected.size(); i++) {
-    double d = std::abs(static_cast<double>(found[i]) - expected[i]);
-    most = std::isfinite(d) ? std::max(most, d) : INFINITY;
-  }
-  return most / std::max(range(expected), 1e-30);
-}
-
-double difference(const Logits &found, const Logits &expected) {
+/// Of all rows.
+double largestDifference(const Logits &found, const Logits &expected) {
   if (found.values.size() != expected.values.size())
     return INFINITY;
   double most = 0;
   for (int64_t i = 0; i < expected.rows(); i++)
     most = std::max(most, difference(found.row(i), expected.row(i)));
   return most;
-}
-
-/// KL(softmax(p) || softmax(q)) in nats.
-double divergence(std::span<const float> p, std::span<const float> q) {
-  auto logSum = [](std::span<const float> row) {
-    double most = *std::max_element(row.begin(), row.end()), sum = 0;
-    for (float value : row)
-      sum += std::exp(value - most);
-    return most + std::log(sum);
-  };
-  double sumP = logSum(p), sumQ = logSum(q), result = 0;
-  for (size_t i = 0; i < p.size(); i++)
-    result += std::exp(p[i] - sumP) * ((p[i] - sumP) - (q[i] - sumQ));
-  return std::isfinite(result) ? result : INFINITY;
 }
 
 struct Prompt {
@@ -157,7 +125,7 @@ void Golden::compareLogits() {
     session.empty(0);
     Logits found = session.prefill(0, prompt.ids);
     for (size_t i = 0; i < prompt.positions.size(); i++) {
-      std::span<const float> expected(prompt.logits.row(i), prompt.logits.shape[1]);
+      std::span<const float> expected = prompt.logits.row(i);
       std::span<const float> row = found.row(prompt.positions[i]);
       if (f32)
         ASSERT_LE(difference(row, expected), 1e-4) << prompt.name << " at position " << prompt.positions[i];
@@ -201,7 +169,7 @@ void Golden::compareWays() {
     Logits part = session.prefill(1, ids.subspan(at, std::min(chunk, ids.size() - at)));
     chunks.values.insert(chunks.values.end(), part.values.begin(), part.values.end());
   }
-  EXPECT_LE(difference(chunks, whole), noise()) << "in chunks";
+  EXPECT_LE(largestDifference(chunks, whole), noise()) << "in chunks";
   session.empty(1);
   size_t start = ids.size() > 24 ? ids.size() - 24 : 1;
   session.prefill(1, ids.first(start));
@@ -221,8 +189,8 @@ void Golden::compareThreads() {
     }
     found.push_back(std::move(logits));
   }
-  EXPECT_LE(difference(found[1], found[0]), noise()) << "1 and 2 threads";
-  EXPECT_LE(difference(found[2], found[0]), noise()) << "1 and 3 threads";
+  EXPECT_LE(largestDifference(found[1], found[0]), noise()) << "1 and 2 threads";
+  EXPECT_LE(largestDifference(found[2], found[0]), noise()) << "1 and 3 threads";
 }
 
 void Golden::compareBatch() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,9 @@ template <typename T> struct Array {
   std::vector<int64_t> shape;
   std::vector<T> values;
 
-  const T *row(int64_t i) const { return values.data() + i * shape.back(); }
+  std::span<const T> row(int64_t i) const {
+    return {values.data() + i * shape.back(), static_cast<size_t>(shape.back())};
+  }
 };
 
 /// Throws std::runtime_error if the file is no array of that type.

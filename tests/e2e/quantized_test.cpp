@@ -4,6 +4,7 @@
 #include "passes/Pipelines.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/shared_model.h"
+#include "tests/reference/logits.h"
 #include "tests/reference/model.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -38,21 +39,6 @@ std::vector<Case> cases() {
     for (std::string format : {"int8", "int4z", "mxfp4"})
       result.push_back({"moe-odd-sizes", format, cpu});
   return result;
-}
-
-double logSum(std::span<const float> row) {
-  double most = *std::max_element(row.begin(), row.end()), sum = 0;
-  for (float value : row)
-    sum += std::exp(value - most);
-  return most + std::log(sum);
-}
-
-/// KL(softmax(p) || softmax(q)) in nats.
-double divergence(std::span<const float> p, std::span<const float> q) {
-  double sumP = logSum(p), sumQ = logSum(q), result = 0;
-  for (size_t i = 0; i < p.size(); i++)
-    result += std::exp(p[i] - sumP) * ((p[i] - sumP) - (q[i] - sumQ));
-  return std::isfinite(result) ? result : INFINITY;
 }
 
 std::vector<int32_t> tokensOf(int64_t count, int64_t vocab) {

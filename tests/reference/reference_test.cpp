@@ -1,5 +1,6 @@
 // The imported model, evaluated, is what transformers computes in fp32, and so is the fused one.
 #include "passes/Pipelines.h"
+#include "tests/reference/logits.h"
 #include "tests/reference/model.h"
 
 #include "mlir/Pass/PassManager.h"
@@ -10,15 +11,6 @@
 
 namespace qwench {
 namespace {
-
-/// Largest difference of two rows, in units of the expected row's range.
-double difference(const float *found, const float *expected, size_t n) {
-  auto [low, high] = std::minmax_element(expected, expected + n);
-  double worst = 0;
-  for (size_t i = 0; i < n; ++i)
-    worst = std::max(worst, std::abs(static_cast<double>(found[i]) - expected[i]));
-  return worst / (static_cast<double>(*high) - *low);
-}
 
 class reference : public testing::TestWithParam<std::string> {
 protected:
@@ -46,9 +38,9 @@ protected:
     ASSERT_EQ(logits->size(), prompt.logits.size());
     size_t vocabulary = logits->size() / prompt.positions.size();
     for (size_t row = 0; row < prompt.positions.size(); ++row)
-      EXPECT_LE(
-          difference(logits->data() + row * vocabulary, prompt.logits.data() + row * vocabulary, vocabulary),
-          1e-4)
+      EXPECT_LE(difference(std::span(*logits).subspan(row * vocabulary, vocabulary),
+                           std::span(prompt.logits).subspan(row * vocabulary, vocabulary)),
+                1e-4)
           << prompt.name << " position " << prompt.positions[row];
   }
 
