@@ -67,8 +67,8 @@ Status qwench::generateCode(mlir::Operation *module, const CodegenTarget &target
     return internalError("expected the lowered module to translate to LLVM IR");
   translated->setTargetTriple(triple);
   translated->setDataLayout(machine->createDataLayout());
-  if (triple.isAMDGCN()) // version 5, which every ROCm 6 loads; LLVM's default is 6
-    translated->addModuleFlag(llvm::Module::Error, "amdhsa_code_object_version", 500);
+  for (const auto &[name, value] : target.moduleFlags)
+    translated->addModuleFlag(llvm::Module::Error, name, value);
   for (llvm::Function &function : *translated)
     if (!function.isDeclaration()) {
       function.addFnAttr("target-cpu", target.cpu);

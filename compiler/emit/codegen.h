@@ -6,6 +6,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@ struct CodegenTarget {
   std::string tuneCpu;  ///< whose timing to schedule for: "znver4"
   std::string features; ///< instructions beyond those: "+avx2,+avx512bf16"
   std::vector<std::pair<std::string, std::string>> attributes = {}; ///< of every function: LLVM's names and values
+  std::vector<std::pair<std::string, uint32_t>> moduleFlags = {};   ///< of the module: LLVM's names and values
 };
 
 enum class CodegenOutput { LLVM, Assembly, Object };

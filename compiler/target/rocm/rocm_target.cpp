@@ -21,8 +21,10 @@ protected:
   std::unique_ptr<Pass> createConversionPass() const override { return rocm::createLowerKernelsPass(); }
 
   CodegenTarget codegenTarget(StringRef arch) const override {
-    // Denormal numbers count as 0 in f32: exp2 is one instruction then, not five.
-    return {"amdgcn-amd-amdhsa", arch.str(), arch.str(), "", {{"denormal-fp-math-f32", "preserve-sign,preserve-sign"}}};
+    // Denormal numbers count as 0 in f32: exp2 is one instruction then, not five. Code objects are of version 5, which every
+    // ROCm 6 loads; LLVM's default is 6.
+    return {"amdgcn-amd-amdhsa", arch.str(), arch.str(), "", {{"denormal-fp-math-f32", "preserve-sign,preserve-sign"}},
+            {{"amdhsa_code_object_version", 500}}};
   }
 
   EmitKind imageKind() const override { return EmitKind::Hsaco; }
