@@ -2,6 +2,7 @@
 
 #include "dialects/Qwen.h"
 #include "passes/Pipelines.h"
+#include "passes/fault.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/InitAllDialects.h"
@@ -30,11 +31,15 @@ class Diagnostics {
 public:
   explicit Diagnostics(MLIRContext *context)
       : handler(context, [this](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error && message.empty())
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error && message.empty()) {
             message = describe(diagnostic);
+            usersFault = isUserFault(diagnostic);
+          }
         }) {}
 
   std::string take(StringRef otherwise) { return message.empty() ? otherwise.str() : std::move(message); }
+  /// Whether the pass that reported it says that it is.
+  bool isUsersFault() const { return usersFault; }
 
 private:
   static std::string describe(Diagnostic &diagnostic) {
@@ -47,19 +52,18 @@ private:
   }
 
   std::string message;
+  bool usersFault = false;
   ScopedDiagnosticHandler handler;
 };
 
-/// Remembers the flags of the passes that ran, and of the one that failed.
+/// Remembers the flags of the passes that ran.
 struct PassRecorder : PassInstrumentation {
-  PassRecorder(llvm::SetVector<StringRef> &seen, StringRef &failed) : seen(seen), failed(failed) {}
+  explicit PassRecorder(llvm::SetVector<StringRef> &seen) : seen(seen) {}
   void runBeforePass(Pass *pass, Operation *) override {
     if (!pass->getArgument().empty())
       seen.insert(pass->getArgument());
   }
-  void runAfterPassFailed(Pass *pass, Operation *) override { failed = pass->getArgument(); }
   llvm::SetVector<StringRef> &seen;
-  StringRef &failed;
 };
 
 void printAfter(PassManager &passes, const std::string &flag) {
@@ -103,20 +107,19 @@ Status buildStage(OpPassManager &passes, Stage stage, const PipelineOptions &opt
 Status advance(ModuleOp module, Stage from, Stage to, const PipelineOptions &options) {
   Diagnostics diagnostics(module.getContext());
   llvm::SetVector<StringRef> seen;
-  StringRef failedPass;
   if (from == Stage::Fused) // text that was read back: the target has not been asked
     if (Status supported = options.target->supports(module); !supported)
       return supported;
   for (int stage = static_cast<int>(from) + 1; stage <= static_cast<int>(to); stage++) {
     PassManager passes(module.getContext());
-    passes.addInstrumentation(std::make_unique<PassRecorder>(seen, failedPass));
+    passes.addInstrumentation(std::make_unique<PassRecorder>(seen));
     if (!options.printAfter.empty())
       printAfter(passes, options.printAfter);
     if (Status built = buildStage(passes, static_cast<Stage>(stage), options); !built)
       return built;
     bool done = succeeded(passes.run(module));
-    if (!done && failedPass == "quantize-weights")
-      return userError("formats of weights: " + diagnostics.take("a pass failed")); // what it refuses are options
+    if (!done && diagnostics.isUsersFault())
+      return userError(diagnostics.take("a pass failed"));
     if (!done)
       return Error{"cannot compile to stage " + name(static_cast<Stage>(stage)).str() + ": " +
                        diagnostics.take("a pass failed"),

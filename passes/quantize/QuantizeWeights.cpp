@@ -11,6 +11,7 @@
 //   qwen.weight @q : tensor<128x64xbf16> ...  =>  qwen.weight @q : tensor<128x64x!qwen.quant<i4, group = 64, scale = f16>>
 #include "dialects/quantization/names.h"
 #include "passes/Passes.h"
+#include "passes/fault.h"
 #include "passes/quantize/FormatRules.h"
 
 #include "llvm/ADT/MapVector.h"
@@ -65,6 +66,8 @@ std::vector<SmallVector<std::string, 3>> namesOf(WeightOp weight, const Uses &us
   return tensors;
 }
 
+InFlightDiagnostic refuse(Operation *op) { return markUserFault(op->emitError("formats of weights: ")); }
+
 struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
   using QuantizeWeightsBase::QuantizeWeightsBase;
 
@@ -88,9 +91,7 @@ struct QuantizeWeights : impl::QuantizeWeightsBase<QuantizeWeights> {
   }
 
 private:
-  LogicalResult report(const Error &error) {
-    return getOperation().emitError() << error.message;
-  }
+  LogicalResult report(const Error &error) { return refuse(getOperation()) << error.message; }
 
   LogicalResult parseOptions() {
     MLIRContext *context = &getContext();
@@ -143,9 +144,9 @@ private:
     auto effective = [&](int rule) { return onlyFloats && isa_and_nonnull<QuantType>(formatOf(rule)) ? Type() : formatOf(rule); };
     for (const auto &names : ArrayRef(tensors).drop_front())
       if (int other = ruleFor(names); effective(other) != effective(rule))
-        return weight.emitError() << "expected one format for all layers and experts of @" << weight.getSymName()
-                                  << ", which share their code, found " << spelled(rule) << " for " << tensors.front()[0]
-                                  << " and " << spelled(other) << " for " << names[0];
+        return refuse(weight) << "expected one format for all layers and experts of @" << weight.getSymName()
+                              << ", which share their code, found " << spelled(rule) << " for " << tensors.front()[0]
+                              << " and " << spelled(other) << " for " << names[0];
     Type element = formatOf(rule), old = typeOf(weight).getElementType();
     if (isa<QuantType>(old) && rule < 0)
       return success();
@@ -167,11 +168,11 @@ private:
   LogicalResult checkRules(ModuleOp module) {
     for (size_t i = 0; i < rules.size(); ++i)
       if (!ruleTook[i])
-        return module.emitError() << rules[i].text << ": expected a pattern that takes a weight, found none among "
-                                  << listWeights(module);
+        return refuse(module) << rules[i].text << ": expected a pattern that takes a weight, found none among "
+                              << listWeights(module);
       else if (!ruleApplied[i] && isa<QuantType>(rules[i].element) && !overridden(module, i))
-        return module.emitError() << rules[i].text << ": expected weights of products, found only router projections and "
-                                  << "tables that are looked up, which stay in floats";
+        return refuse(module) << rules[i].text << ": expected weights of products, found only router projections and "
+                              << "tables that are looked up, which stay in floats";
     return success();
   }
 
@@ -209,13 +210,13 @@ private:
       for (auto name : parts->getAsRange<FlatSymbolRefAttr>()) {
         auto part = module.lookupSymbol<WeightOp>(name.getAttr());
         if (!part)
-          return weight.emitError() << "expected part " << name << " to name a weight";
+          return refuse(weight) << "expected part " << name << " to name a weight";
         Type own = typeOf(part).getElementType();
         if (element && own != element)
-          return weight.emitError() << "expected one format for the parts of @" << weight.getSymName() << ", found "
-                                    << quantization::elementName(element) << " for @" << first << " and "
-                                    << quantization::elementName(own) << " for " << name
-                                    << ": quantize the model stage, or disable the fusion";
+          return refuse(weight) << "expected one format for the parts of @" << weight.getSymName() << ", found "
+                                << quantization::elementName(element) << " for @" << first << " and "
+                                << quantization::elementName(own) << " for " << name
+                                << ": quantize the model stage, or disable the fusion";
         element = own;
         first = name.getValue();
       }
