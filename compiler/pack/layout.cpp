@@ -1,11 +1,14 @@
 #include "compiler/pack/layout.h"
 
+#include "dialects/quantization/codes.h"
+
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <vector>
 
 namespace qwench::pack {
+
+using namespace quantization;
 
 namespace {
 
@@ -13,23 +16,13 @@ namespace {
 // first-level cache.
 constexpr int64_t kStageColumns = 128;
 
-uint16_t roundToBF16(uint32_t bits) {
-  uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  uint32_t quiet = (bits >> 16) | 0x40;
-  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
-}
-
-template <typename T> T load(const std::byte *from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-/// out[i] = value(in[i]) for unaligned arrays; `value` takes and gives raw bits.
-template <typename In, typename Out, typename Function>
-void map(const std::byte *from, std::byte *to, int64_t count, Function value) {
+/// out[i] = value(in[i]) for unaligned arrays.
+template <typename In, typename Out>
+void map(const std::byte *from, std::byte *to, int64_t count, auto value) {
   for (int64_t i = 0; i < count; i++) {
-    Out out = value(load<In>(from + i * sizeof(In)));
+    In in;
+    std::memcpy(&in, from + i * sizeof(In), sizeof in);
+    Out out = value(in);
     std::memcpy(to + i * sizeof(Out), &out, sizeof out);
   }
 }
@@ -59,32 +52,20 @@ void transposeBytes(const std::byte *stage, int64_t lanes, int64_t stageUnits, i
 
 } // namespace
 
-uint16_t toBF16(float value) { return roundToBF16(std::bit_cast<uint32_t>(value)); }
-
-float fromF16(uint16_t bits) {
-  uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16, magnitude = bits & 0x7fff;
-  // The half's exponent and mantissa stand in a float's as a number 2^112 times too small.
-  float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  uint32_t result = magnitude >= 0x7c00 ? (magnitude << 13) | 0x7f800000 : std::bit_cast<uint32_t>(scaled);
-  return std::bit_cast<float>(result | sign);
-}
-
 void convert(const std::byte *from, hf::DType type, std::byte *to, Element element, int64_t count) {
-  auto f16ToF32 = [](uint16_t bits) { return std::bit_cast<uint32_t>(fromF16(bits)); };
-  auto bf16ToF32 = [](uint16_t bits) { return static_cast<uint32_t>(bits) << 16; };
   if (element == Element::F32) {
     if (type == hf::DType::F32)
       std::memcpy(to, from, count * 4);
     else if (type == hf::DType::F16)
-      map<uint16_t, uint32_t>(from, to, count, f16ToF32);
+      map<uint16_t, float>(from, to, count, [](uint16_t code) { return fromF16(code); });
     else
-      map<uint16_t, uint32_t>(from, to, count, bf16ToF32);
+      map<uint16_t, float>(from, to, count, [](uint16_t code) { return fromBF16(code); });
     return;
   }
   if (type == hf::DType::F32)
-    map<uint32_t, uint16_t>(from, to, count, roundToBF16);
+    map<float, uint16_t>(from, to, count, [](float value) { return toBF16(value); });
   else if (type == hf::DType::F16)
-    map<uint16_t, uint16_t>(from, to, count, [&](uint16_t bits) { return roundToBF16(f16ToF32(bits)); });
+    map<uint16_t, uint16_t>(from, to, count, [](uint16_t code) { return toBF16(fromF16(code)); });
   else
     std::memcpy(to, from, count * 2);
 }

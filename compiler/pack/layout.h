@@ -13,12 +13,8 @@ namespace qwench::pack {
 enum class Element { BF16, F32 };
 inline int64_t bytesOf(Element element) { return element == Element::BF16 ? 2 : 4; }
 
-/// bf16 nearest to a float, ties to even; a NaN stays a NaN.
-uint16_t toBF16(float value);
-/// The value of an IEEE half, exactly.
-float fromF16(uint16_t bits);
-
-/// Converts `count` elements at `from` (F32, F16 or BF16, any alignment) to `element` format at `to`.
+/// Converts `count` elements at `from` (F32, F16 or BF16, any alignment) to `element` format at `to`: exactly, or to the
+/// nearest bf16, ties to even; a NaN stays a NaN.
 void convert(const std::byte *from, hf::DType type, std::byte *to, Element element, int64_t count);
 
 /// A row of a source matrix; no data is a row of zeros.

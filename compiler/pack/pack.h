@@ -1,5 +1,4 @@
-// Writes the weight section of a compiled model: every weight of a planned module, in its layout, at its
-// place.
+// Writes the weight section of a compiled model: every weight of a planned module, in its layout, at its place.
 #pragma once
 
 #include "compiler/pack/layout.h"
@@ -83,7 +82,8 @@ struct PackOptions {
 };
 
 /// Writes the section, quantizing what the module has in quantized types: numbers that are not finite are errors then. The
-/// bytes do not depend on the number of threads. Each thread holds one block of about a megabyte; source pages are released as soon as their tensor is done.
+/// bytes do not depend on the number of threads. Each thread holds one block of about a megabyte; source pages are
+/// released as soon as their tensor is done.
 Status runPacking(const PackPlan &plan, const TensorSource &source, const PackOptions &options);
 
 } // namespace qwench::pack

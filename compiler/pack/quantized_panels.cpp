@@ -61,15 +61,6 @@ void packQuantizedPanel(std::span<const Row> lanes, const QuantizedPanelShape &s
   std::memset(at, 0, shape.bytes - (at - to));
 }
 
-int64_t laneRow(const Matrix &matrix, int64_t panel, int64_t lane) {
-  if (!matrix.pairHalves) {
-    int64_t row = panel * matrix.width + lane;
-    return row < matrix.rows ? row : -1;
-  }
-  int64_t half = matrix.rows / 2, lanes = matrix.width / 2, row = panel * lanes + lane % lanes;
-  return row < half ? lane / lanes * half + row : -1;
-}
-
 void QuantizedPanels::stage(const Segment &segment, int64_t row) {
   if (segment.quantized)
     return segment.quantized->values(row, 1, staged.data(), matrix.columns);
@@ -100,54 +91,42 @@ Result<const QuantizedPanels::Block *> QuantizedPanels::blockOf(const Segment &s
   return &blocks.back();
 }
 
-const Segment &QuantizedPanels::segmentOf(int64_t &row) const {
-  const Segment *segment = matrix.segments.data();
-  for (; row >= segment->rows; segment++)
-    row -= segment->rows;
-  return *segment;
-}
-
-/// Copies the codes of the first of these rows, and of those that follow it in its segment; gives their number.
-Result<int64_t> QuantizedPanels::takeOver(std::span<const int64_t> rows, std::span<Row> to) {
-  int64_t row = rows[0], count = 1;
-  const Segment &segment = segmentOf(row);
-  while (count < static_cast<int64_t>(rows.size()) && rows[count] == rows[0] + count && row + count < segment.rows)
-    count++;
+/// Copies the codes of rows that keep them.
+Status QuantizedPanels::takeOver(const RowRun &run, std::span<Row> to) {
   const Format &format = *matrix.format;
-  const hf::QuantizedMatrix &source = *segment.quantized;
-  codes.resize(count * matrix.columns);
-  source.codes(row, count, codes.data(), matrix.columns);
-  for (int64_t i = 0; i < count; i++) {
+  const hf::QuantizedMatrix &source = *run.segment->quantized;
+  codes.resize(run.count * matrix.columns);
+  source.codes(run.first, run.count, codes.data(), matrix.columns);
+  for (int64_t i = 0; i < run.count; i++) {
     Row &lane = to[i];
     const uint8_t *from = codes.data() + i * matrix.columns;
     if (format.storage == quantization::Storage::E4M3 &&
         std::any_of(from, from + matrix.columns, [](uint8_t code) { return (code & 0x7f) == 0x7f; }))
-      return within(segment, row + i, userError("expected finite numbers, found nan"));
+      return within(*run.segment, run.first + i, userError("expected finite numbers, found nan"));
     lane.clear(format, matrix.paddedColumns);
     std::copy_n(from, matrix.columns, lane.codes.data());
-    source.scales(row + i, lane.scales.data());
+    source.scales(run.first + i, lane.scales.data());
     if (!format.zeroPoints)
       continue;
-    source.zeros(row + i, lane.zeros.data());
+    source.zeros(run.first + i, lane.zeros.data());
     // What is padded within a group is 0 as well.
     for (int64_t k = matrix.columns; k < matrix.paddedColumns; k++)
       lane.codes[k] = lane.zeros[k / format.group];
   }
-  return count;
+  return ok();
 }
 
-Status QuantizedPanels::encode(int64_t row, Row &to) {
-  const Segment *segment = &segmentOf(row);
+Status QuantizedPanels::encode(const Segment &segment, int64_t row, Row &to) {
   std::span<const float> scales;
   if (matrix.format->groupRows > 1) {
-    Result<const Block *> block = blockOf(*segment, row / matrix.format->groupRows);
+    Result<const Block *> block = blockOf(segment, row / matrix.format->groupRows);
     if (!block)
       return block.takeError();
     scales = (*block)->scales;
   }
-  stage(*segment, row);
+  stage(segment, row);
   if (Status status = quantizeRow(*matrix.format, staged, scales, to); !status)
-    return within(*segment, row, status.takeError());
+    return within(segment, row, status.takeError());
   return ok();
 }
 
@@ -168,19 +147,20 @@ Status QuantizedPanels::fill(int64_t first, int64_t count, std::byte *out) {
 
 Status QuantizedPanels::fillLanes(std::span<const int64_t> rows, std::span<Row> lanes) {
   for (size_t lane = 0; lane < lanes.size();) {
-    int64_t row = rows[lane];
-    if (row < 0) {
+    if (rows[lane] < 0) {
       lanes[lane++].clear(*matrix.format, matrix.paddedColumns);
-    } else if (segmentOf(row).keepsCodes) {
-      Result<int64_t> taken = takeOver(rows.subspan(lane), lanes.subspan(lane));
-      if (!taken)
-        return taken.takeError();
-      lane += *taken;
-    } else {
-      if (Status status = encode(rows[lane], lanes[lane]); !status)
-        return status;
-      lane++;
+      continue;
     }
+    RowRun run = firstRun(matrix, rows.subspan(lane));
+    if (run.segment->keepsCodes) {
+      if (Status status = takeOver(run, lanes.subspan(lane)); !status)
+        return status;
+    } else {
+      for (int64_t i = 0; i < run.count; i++)
+        if (Status status = encode(*run.segment, run.first + i, lanes[lane + i]); !status)
+          return status;
+    }
+    lane += run.count;
   }
   return ok();
 }

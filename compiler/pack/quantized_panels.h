@@ -1,7 +1,7 @@
 // Panels of quantized weights: #qwen.layout of !qwen.quant (dialects/QwenDialect.td), made row by row with the codec.
 #pragma once
 
-#include "compiler/pack/pack.h"
+#include "compiler/pack/rows.h"
 #include "dialects/quantization/quantize.h"
 
 #include <span>
@@ -20,7 +20,8 @@ struct QuantizedPanelShape {
 /// Writes one panel from the rows of its lanes, whose number is even for 4-bit codes; what the layout rounds up is zeros.
 void packQuantizedPanel(std::span<const quantization::Row> lanes, const QuantizedPanelShape &shape, std::byte *to);
 
-/// Makes a range of a matrix's panels: quantizes floats, and takes over the codes of checkpoints. One object serves one thread.
+/// Makes a range of a matrix's panels: quantizes floats, and takes over the codes of checkpoints. One object serves one
+/// thread.
 class QuantizedPanels {
 public:
   explicit QuantizedPanels(const PackPlan &plan, const Matrix &matrix) : plan(plan), matrix(matrix) {}
@@ -36,11 +37,9 @@ private:
     std::vector<float> scales;
   };
 
-  /// The segment of a row of the matrix, from which `row` counts then.
-  const Segment &segmentOf(int64_t &row) const;
-  Status encode(int64_t row, quantization::Row &to);
+  Status encode(const Segment &segment, int64_t row, quantization::Row &to);
   Status fillLanes(std::span<const int64_t> rows, std::span<quantization::Row> lanes);
-  Result<int64_t> takeOver(std::span<const int64_t> rows, std::span<quantization::Row> to);
+  Status takeOver(const RowRun &run, std::span<quantization::Row> to);
   Result<const Block *> blockOf(const Segment &segment, int64_t index);
   void stage(const Segment &segment, int64_t row);
   Error within(const Segment &segment, int64_t row, Error error) const;
@@ -48,11 +47,8 @@ private:
   const PackPlan &plan;
   const Matrix &matrix;
   std::vector<uint8_t> codes; ///< of rows that follow one another in a quantized segment, [count, columns]
-  std::vector<float> staged; ///< a source row as floats, [paddedColumns]
-  std::vector<Block> blocks; ///< of the range: computed when its first row is met
+  std::vector<float> staged;  ///< a source row as floats, [paddedColumns]
+  std::vector<Block> blocks;  ///< of the range: computed when its first row is met
 };
-
-/// The source row that lane `lane` of panel `panel` holds, or -1.
-int64_t laneRow(const Matrix &matrix, int64_t panel, int64_t lane);
 
 } // namespace qwench::pack

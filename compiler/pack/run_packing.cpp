@@ -1,6 +1,7 @@
 // Executes a pack plan with several threads.
 #include "compiler/pack/pack.h"
 #include "compiler/pack/quantized_panels.h"
+#include "compiler/pack/rows.h"
 
 #include <algorithm>
 #include <atomic>
@@ -64,24 +65,19 @@ private:
   std::vector<float> values; ///< [found.size(), columns], of the rows that are quantized
 };
 
-/// Reads the row numbers[at] and what follows it in one quantized segment; gives the number of rows.
+/// Finds the row numbers[at] and what follows it in its segment; gives the number of rows.
 size_t RowReader::readRun(std::span<const int64_t> numbers, size_t at) {
-  int64_t n = numbers[at];
-  const Segment *segment = matrix.segments.data();
-  for (; n >= segment->rows; segment++)
-    n -= segment->rows;
+  auto [segment, first, count] = firstRun(matrix, numbers.subspan(at));
   if (!segment->quantized) {
-    found[at] = {segment->data + n * matrix.columns * (hf::bits(segment->type) / 8), segment->type};
-    return 1;
+    int64_t rowBytes = matrix.columns * (hf::bits(segment->type) / 8);
+    for (int64_t i = 0; i < count; i++)
+      found[at + i] = {segment->data + (first + i) * rowBytes, segment->type};
+    return count;
   }
-  size_t count = 1;
-  while (at + count < numbers.size() && n + static_cast<int64_t>(count) < segment->rows &&
-         numbers[at + count] == numbers[at] + static_cast<int64_t>(count))
-    count++;
   values.resize(found.size() * matrix.columns);
   float *to = values.data() + at * matrix.columns;
-  segment->quantized->values(n, count, to, matrix.columns);
-  for (size_t i = 0; i < count; i++, to += matrix.columns)
+  segment->quantized->values(first, count, to, matrix.columns);
+  for (int64_t i = 0; i < count; i++, to += matrix.columns)
     found[at + i] = {reinterpret_cast<const std::byte *>(to), hf::DType::F32};
   return count;
 }

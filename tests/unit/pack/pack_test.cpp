@@ -1,6 +1,7 @@
 // The packed section is what the layout's formula says, byte for byte, with any number of threads.
 #include "compiler/pack/pack.h"
 #include "dialects/Qwen.h"
+#include "dialects/quantization/codes.h"
 
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 #include <sys/mman.h>
@@ -19,6 +21,7 @@
 using namespace qwench;
 using namespace qwench::pack;
 using hf::DType;
+using quantization::toBF16;
 using testing::HasSubstr;
 
 namespace {
@@ -149,25 +152,34 @@ std::string layoutText(bool panels, int64_t width, int64_t depth, int64_t align,
 } // namespace
 
 TEST(Convert, RoundsToNearestEvenAndKeepsNaN) {
-  EXPECT_EQ(toBF16(1.0f), 0x3f80);
-  EXPECT_EQ(toBF16(std::bit_cast<float>(0x3f808000u)), 0x3f80); // a tie goes to even
-  EXPECT_EQ(toBF16(std::bit_cast<float>(0x3f818000u)), 0x3f82);
-  EXPECT_EQ(toBF16(std::bit_cast<float>(0x3f808001u)), 0x3f81);
-  EXPECT_EQ(toBF16(std::bit_cast<float>(0x7f7fffffu)), 0x7f80); // overflow to infinity
-  EXPECT_EQ(toBF16(-INFINITY), 0xff80);
-  EXPECT_EQ(toBF16(std::bit_cast<float>(0x7f800001u)) & 0x7fff, 0x7fc0); // not to infinity
+  auto narrowed = [](float value) {
+    uint16_t bits;
+    convert(reinterpret_cast<std::byte *>(&value), DType::F32, reinterpret_cast<std::byte *>(&bits), Element::BF16, 1);
+    return bits;
+  };
+  EXPECT_EQ(narrowed(1.0f), 0x3f80);
+  EXPECT_EQ(narrowed(std::bit_cast<float>(0x3f808000u)), 0x3f80); // a tie goes to even
+  EXPECT_EQ(narrowed(std::bit_cast<float>(0x3f818000u)), 0x3f82);
+  EXPECT_EQ(narrowed(std::bit_cast<float>(0x3f808001u)), 0x3f81);
+  EXPECT_EQ(narrowed(std::bit_cast<float>(0x7f7fffffu)), 0x7f80); // overflow to infinity
+  EXPECT_EQ(narrowed(-INFINITY), 0xff80);
+  EXPECT_EQ(narrowed(std::bit_cast<float>(0x7f800001u)) & 0x7fff, 0x7fc0); // not to infinity
 }
 
 TEST(Convert, EveryHalfIsExact) {
-  for (uint32_t bits = 0; bits < 0x10000; bits++) {
-    uint16_t narrow = bits;
+  std::vector<uint16_t> halves(0x10000);
+  std::iota(halves.begin(), halves.end(), 0);
+  std::vector<float> found(halves.size());
+  convert(reinterpret_cast<std::byte *>(halves.data()), DType::F16, reinterpret_cast<std::byte *>(found.data()),
+          Element::F32, halves.size());
+  for (uint32_t bits = 0; bits < halves.size(); bits++) {
     _Float16 half;
-    std::memcpy(&half, &narrow, 2);
-    float expected = static_cast<float>(half), found = fromF16(narrow);
+    std::memcpy(&half, &halves[bits], 2);
+    float expected = static_cast<float>(half);
     if (std::isnan(expected))
-      EXPECT_TRUE(std::isnan(found)) << bits;
+      EXPECT_TRUE(std::isnan(found[bits])) << bits;
     else
-      EXPECT_EQ(std::bit_cast<uint32_t>(expected), std::bit_cast<uint32_t>(found)) << bits;
+      EXPECT_EQ(std::bit_cast<uint32_t>(expected), std::bit_cast<uint32_t>(found[bits])) << bits;
   }
 }
 
