@@ -177,8 +177,7 @@ int32_t QuantizedMatrix::groupNumber(int64_t column) const {
                            : static_cast<int32_t>(column / columnsOfGroup());
 }
 
-//===-- Examination
-//---------------------------------------------------------------------------------------===//
+//===-- Examination -----------------------------------------------------------------------------------------------===//
 
 Result<StoredFormat> QuantizedMatrix::examine() const {
   if (Status status = examineScales(); !status)
@@ -217,8 +216,7 @@ bool QuantizedMatrix::hasOtherZeros() const {
   return false;
 }
 
-//===-- Reading
-//-------------------------------------------------------------------------------------------===//
+//===-- Reading ---------------------------------------------------------------------------------------------------===//
 
 void QuantizedMatrix::codes(int64_t row, int64_t count, uint8_t *to, int64_t stride) const {
   if (method == QuantMethod::Gptq)

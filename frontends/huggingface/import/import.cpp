@@ -203,8 +203,7 @@ void Importer::describeModel(ModuleOp module) {
                                 }));
 }
 
-//===-- Weights
-//-------------------------------------------------------------------------------------------------===//
+//===-- Weights ---------------------------------------------------------------------------------------------------===//
 
 void Importer::addWeight(const Twine &name, RankedTensorType type, ArrayRef<int64_t> layers,
                          const Twine &source) {
@@ -276,8 +275,7 @@ void Importer::addRotary() {
                    dynamic ? builder.getF64FloatAttr(rope.factor) : FloatAttr());
 }
 
-//===-- Ops
-//-----------------------------------------------------------------------------------------------------===//
+//===-- Ops -------------------------------------------------------------------------------------------------------===//
 
 Value Importer::param(const Twine &weight, Value instance) {
   std::string symbol = weight.str();
@@ -359,8 +357,7 @@ Value Importer::experts(const LayerKind &kind, Value x, Value instance) {
                            down);
 }
 
-//===-- Functions
-//-----------------------------------------------------------------------------------------------===//
+//===-- Functions -------------------------------------------------------------------------------------------------===//
 
 void Importer::addLayer(const LayerKind &kind) {
   OpBuilder::InsertionGuard guard(builder);
