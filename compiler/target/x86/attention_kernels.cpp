@@ -4,7 +4,7 @@
 // linear maps.
 #include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/kernels.h"
-#include "compiler/target/x86/tile_attention.h"
+#include "compiler/target/x86/tile_kernel.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -12,6 +12,20 @@ using namespace qwench::x86;
 using namespace qwench::qwen;
 
 namespace {
+
+/// Covers rows [0, count) of a product whose rows of A lie `aStride` elements apart: on tiles where the CPU multiplies these
+/// elements on them, else with the micro-kernels. `cStart` gives the element of C where a row's columns begin.
+void emitAttentionProduct(KernelBuilder &b, const Product &product, int64_t aStride, Value count,
+                          llvm::function_ref<Value(Value row)> cStart) {
+  auto tiles = [&](Value row, int64_t rows) {
+    emitTileProduct(b, {product, b.mul(row, aStride), aStride}, rows, cStart(row));
+  };
+  auto micro = [&](Value row, int64_t rows) { emitProduct(b, product, row, rows, cStart(row)); };
+  if (tilesFit(b, product))
+    forTileBlocks(b, count, tiles, micro);
+  else
+    forRowBlocks(b, b.index(0), count, micro);
+}
 
 /// Everything one tile works with. A query vector r is head `r % group` of row `first + r / group`.
 struct AttentionTile {

@@ -150,26 +150,35 @@ void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t
     emitWiden(b, weight, start, first, b.index(columns), panel);
   }
   auto rowAt = [&](Value row) { return b.add(b.toIndex(b.loadScalar(offsets, row)), first); };
-  auto block = [&](Value row, int64_t rows) {
-    Value cStart = b.mul(row, kPanel);
-    if (rows >= kTileRows) {
-      Value a = consecutive ? in.memory : gatherRows(b, row, rows, first, columns);
-      int64_t stride = consecutive ? in.stride : kGatheredStride;
-      Value aStart = consecutive ? rowAt(row) : b.index(0);
-      return emitTileProduct(b, {a, aStart, stride, panel, panelAt, b.index(columns), products, cStart}, rows);
-    }
-    // The micro-kernels take a list of rows; this one starts at the piece.
-    Value list = b.scratchAt(kGatheredOffsetsAt, b.getI64Type());
-    b.loop(rows, 1, [&](Value r) {
-      b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), rowAt(b.add(row, r))), list, r);
-    });
-    int64_t depth = in.element.isF32() ? 1 : 2;
-    Product few{in.memory, list, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true,
-                !weight.quant()};
-    emitProduct(b, few, b.index(0), rows, cStart);
+  int64_t depth = in.element.isF32() ? 1 : 2;
+  Product product{in.memory, {}, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true,
+                  !weight.quant()};
+  auto tiles = [&](Value row, int64_t rows) {
+    TileProduct tile{product, {}, in.stride};
+    if (consecutive)
+      tile.aStart = rowAt(row);
+    else
+      tile.product.a = gatherRows(b, row, rows, first, columns), tile.aStart = b.index(0), tile.aStride = kGatheredStride;
+    auto multiply = [&](bool stream) {
+      tile.product.stream = stream;
+      emitTileProduct(b, tile, rows, b.mul(row, kPanel));
+    };
+    if (weight.quant())
+      return multiply(false);
+    // The first block reads the piece from memory, the others from a cache.
+    Value fromMemory = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(0));
+    b.choose(fromMemory, [&] { multiply(true); }, [&] { multiply(false); });
   };
-  if (b.machine.tiles && in.element.isBF16() && columns % kTileColumns == 0)
-    forTileBlocks(b, count, block);
+  auto micro = [&](Value row, int64_t rows) {
+    // The micro-kernels take a list of rows; this one starts at the piece.
+    product.rowOffsets = b.scratchAt(kGatheredOffsetsAt, b.getI64Type());
+    b.loop(rows, 1, [&](Value r) {
+      b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), rowAt(b.add(row, r))), product.rowOffsets, r);
+    });
+    emitProduct(b, product, b.index(0), rows, b.mul(row, kPanel));
+  };
+  if (tilesFit(b, product))
+    forTileBlocks(b, count, tiles, micro);
   else
-    forRowBlocks(b, b.index(0), count, block);
+    forRowBlocks(b, b.index(0), count, micro);
 }

@@ -9,19 +9,25 @@ using namespace qwench::x86;
 
 namespace {
 
+/// Steps of K, pairs of columns, that one tile holds: its rows of B.
+constexpr int64_t kTileSteps = kTileRows;
 constexpr int64_t kPair = 2;
-/// Elements of a panel's step: a row of two B tiles.
-constexpr int64_t kStep = kPair * kPanel;
+static_assert(kTileColumns == kTileSteps * kPair);
 
-/// The function `(a, aStart, aStride, b, bStart, columns, c, cStart)`: starts and strides in elements.
-func::FuncOp tileKernel(KernelBuilder &caller, const TileProduct &p, int64_t rows) {
-  std::string name = ("tiles.bf16." + Twine(rows) + "x" + Twine(kPanel)).str();
+Type elementOf(Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); }
+
+/// The function `(a, aStart, aStride, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`: starts and strides
+/// in elements.
+func::FuncOp tileKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
+  std::string name = ("tiles.bf16." + Twine(rows) + "x" + Twine(kPanel) + (p.accumulate ? ".accumulate" : "") +
+                      (p.stream ? ".stream" : ""))
+                         .str();
   if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
     return existing;
   KernelBuilder b(caller.getLoc(), caller.getContext());
   b.setInsertionPointToEnd(caller.module.getBody());
   Type i = b.getIndexType();
-  auto type = b.getFunctionType({p.a.getType(), i, i, p.b.getType(), i, i, p.c.getType(), i}, {});
+  auto type = b.getFunctionType({p.a.getType(), i, i, p.b.getType(), i, i, i, i, p.c.getType(), i, i}, {});
   auto function = func::FuncOp::create(b, name, type);
   function.setPrivate();
   function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
@@ -29,26 +35,30 @@ func::FuncOp tileKernel(KernelBuilder &caller, const TileProduct &p, int64_t row
   b.setInsertionPointToStart(body);
   auto argument = [&](unsigned n) { return body->getArgument(n); };
 
-  auto input = amx::TileType::get({kTileRows, kTileColumns}, b.getBF16Type());
-  auto sum = amx::TileType::get({kTileRows, kLanes}, b.getF32Type());
-  Value step = b.index(kStep), cStride = b.index(kPanel);
+  int64_t blocks = llvm::divideCeil(rows, kTileRows), blockRows = rows / blocks;
+  auto left = amx::TileType::get({blockRows, kTileColumns}, b.getBF16Type());
+  auto right = amx::TileType::get({kTileSteps, kTileColumns}, b.getBF16Type());
+  auto sum = amx::TileType::get({blockRows, kLanes}, b.getF32Type());
   auto load = [&](amx::TileType tile, Value memory, Value at, Value stride) -> Value {
     return amx::TileLoadOp::create(b, tile, memory, ValueRange{at}, stride);
   };
-  int64_t blocks = rows / kTileRows;
   SmallVector<Value> places, before;
   for (int64_t block = 0; block < blocks; ++block)
     for (int64_t half = 0; half < 2; ++half) {
-      places.push_back(b.add(argument(7), block * kTileRows * kPanel + half * kLanes));
-      before.push_back(load(sum, argument(6), places.back(), cStride));
+      places.push_back(b.add(b.add(argument(9), b.mul(argument(10), block * kTileRows)), half * kLanes));
+      before.push_back(p.accumulate ? load(sum, argument(8), places.back(), argument(10))
+                                    : amx::TileZeroOp::create(b, sum).getResult());
     }
-  auto sums = b.loop(b.index(0), argument(5), kTileColumns, before, [&](Value column, ValueRange accumulators) {
+  auto sums = b.loop(b.index(0), argument(7), kTileSteps, before, [&](Value step, ValueRange accumulators) {
     KernelBuilder::Yield next(accumulators);
-    Value bAt = b.add(argument(4), b.mul(column, kPanel));
-    Value weights[2] = {load(input, argument(3), bAt, step), load(input, argument(3), b.add(bAt, kPair * kLanes), step)};
+    Value bAt = b.add(argument(4), b.mul(step, argument(5)));
+    Value weights[2] = {load(right, argument(3), bAt, argument(5)),
+                        load(right, argument(3), b.add(bAt, argument(6)), argument(5))};
+    if (p.stream)
+      prefetch(b, argument(3), bAt, kTileSteps * kPair * kPanel * 2);
     for (int64_t block = 0; block < blocks; ++block) {
       Value first = b.add(argument(1), b.mul(argument(2), block * kTileRows));
-      Value x = load(input, argument(0), b.add(first, column), argument(2));
+      Value x = load(left, argument(0), b.add(first, b.mul(step, kPair)), argument(2));
       for (int64_t half = 0; half < 2; ++half) {
         Value &target = next[block * 2 + half];
         target = amx::TileMulFOp::create(b, sum, x, weights[half], target);
@@ -57,22 +67,36 @@ func::FuncOp tileKernel(KernelBuilder &caller, const TileProduct &p, int64_t row
     return next;
   });
   for (auto [place, value] : llvm::zip_equal(places, sums))
-    amx::TileStoreOp::create(b, argument(6), ValueRange{place}, value, cStride);
+    amx::TileStoreOp::create(b, argument(8), ValueRange{place}, value, argument(10));
   func::ReturnOp::create(b);
   return function;
 }
 
 } // namespace
 
-void x86::forTileBlocks(KernelBuilder &b, Value count, llvm::function_ref<void(Value, int64_t)> body) {
-  Value whole = b.mul(b.div(count, kMaxTileBlock), kMaxTileBlock);
-  b.loop(b.index(0), whole, kMaxTileBlock, [&](Value row) { body(row, kMaxTileBlock); });
-  Value half = arith::AndIOp::create(b, b.sub(count, whole), b.index(kTileRows));
-  b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, half, b.index(0)), [&] { body(whole, kTileRows); });
-  forRowBlocks(b, b.add(whole, half), count, body);
+bool x86::tilesFit(const KernelBuilder &b, const Product &p) {
+  return b.machine.tiles && elementOf(p.a).isBF16() && elementOf(p.b).isBF16() && p.steps % kTileSteps == 0;
 }
 
-void x86::emitTileProduct(KernelBuilder &b, const TileProduct &p, int64_t rows) {
+void x86::forTileBlocks(KernelBuilder &b, Value count, llvm::function_ref<void(Value, int64_t)> tiles,
+                        llvm::function_ref<void(Value, int64_t)> micro) {
+  Value done = b.mul(b.div(count, kMaxTileBlock), kMaxTileBlock);
+  b.loop(b.index(0), done, kMaxTileBlock, [&](Value row) { tiles(row, kMaxTileBlock); });
+  for (int64_t rows = kTileRows; rows >= kMinTileBlock; rows /= 2) {
+    Value some = arith::AndIOp::create(b, count, b.index(rows));
+    if (rows == kMinTileBlock) {
+      Value alone = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count, b.index(rows));
+      some = arith::SelectOp::create(b, alone, b.index(0), some);
+    }
+    b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, some, b.index(0)), [&] { tiles(done, rows); });
+    done = b.add(done, some);
+  }
+  forRowBlocks(b, done, count, micro);
+}
+
+void x86::emitTileProduct(KernelBuilder &b, const TileProduct &tile, int64_t rows, Value cStart) {
+  const Product &p = tile.product;
   func::CallOp::create(b, tileKernel(b, p, rows),
-                       ValueRange{p.a, p.aStart, b.index(p.aStride), p.b, p.bStart, p.columns, p.c, p.cStart});
+                       ValueRange{p.a, tile.aStart, b.index(tile.aStride), p.b, p.bStart, b.index(p.stepStride),
+                                  b.index(p.blockStride), b.index(p.steps), p.c, cStart, b.index(p.cStride)});
 }
