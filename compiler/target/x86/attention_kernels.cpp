@@ -27,6 +27,13 @@ void emitAttentionProduct(KernelBuilder &b, const Product &product, int64_t aStr
     forRowBlocks(b, b.index(0), count, micro);
 }
 
+/// Query vectors of a tile that meet a quantized cache as codes: those of one row. 0 if blocks become f32 first, which more
+/// of them share.
+int64_t codeVectors(AttentionOp op, int64_t queries) {
+  constexpr int64_t most = 32;
+  return op.getCache().getType().getQuant() && queries == op.groupSize() && queries <= most ? queries : 0;
+}
+
 /// Everything one tile works with. A query vector r is head `r % group` of row `first + r / group`.
 struct AttentionTile {
   AttentionOp op;
@@ -53,6 +60,8 @@ struct AttentionTile {
   void valueBlock(KernelBuilder &b, Value block);
   void overBlocks(KernelBuilder &b, Value last);
   void finish(KernelBuilder &b);
+  /// One row passes over the keys, so that they come from memory.
+  bool oneRow() const { return queries == group; }
   Value rowOf(KernelBuilder &b, Value r) const { return b.add(first, b.div(r, group)); }
   /// Query head of query vector r.
   Value headOf(KernelBuilder &b, Value r) const { return b.add(b.mul(head, group), b.rem(r, group)); }
@@ -82,7 +91,7 @@ AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
   weights = take(queries * kKeyBlock, query.element);
   values = take(queries * dim, b.getF32Type());
   if (op.getCache().getType().getQuant())
-    reader.emplace(b, op.getCache().getType(), at);
+    reader.emplace(b, op.getCache().getType(), codeVectors(op, queries), at);
 }
 
 void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
@@ -101,15 +110,19 @@ void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
     b.store(b.splat(0.0f), sums, b.mul(r, kLanes));
     b.loop(dim, kLanes, [&](Value i) { b.store(b.splat(0.0f), values, b.add(b.mul(r, dim), i)); });
   });
+  if (codeVectors(op, queries))
+    reader->sumQueries(b, gathered);
 }
 
 void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
+  if (codeVectors(op, queries))
+    return reader->scores(b, cache, block, gathered, scores);
   int64_t depth = cache.depth;
   Value memory = reader ? reader->keys(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.keys, b.mul(block, kKeyBlock * dim));
   for (int64_t panel = 0; panel < kKeyBlock / kPanel; ++panel) {
     Product product{gathered, queryOffsets, memory, b.add(start, panel * kPanel * dim), kPanel * depth,
-                    kLanes * depth, depth, dim / depth, scores, kKeyBlock, false};
+                    kLanes * depth, depth, dim / depth, scores, kKeyBlock, false, oneRow()};
     emitAttentionProduct(b, product, dim, count,
                          [&](Value r) { return b.add(b.mul(r, kKeyBlock), panel * kPanel); });
   }
@@ -206,12 +219,14 @@ void AttentionTile::rescale(KernelBuilder &b, Value r, Value before, Value now) 
 }
 
 void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
+  if (codeVectors(op, queries))
+    return reader->addValues(b, cache, block, weights, values);
   int64_t depth = cache.depth;
   Value memory = reader ? reader->values(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.values, b.mul(block, kKeyBlock * dim));
   b.loop(dim, kPanel, [&](Value column) {
     Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, depth)), dim * depth,
-                    kLanes * depth, depth, kKeyBlock / depth, values, dim, true};
+                    kLanes * depth, depth, kKeyBlock / depth, values, dim, true, oneRow()};
     emitAttentionProduct(b, product, kKeyBlock, count, [&](Value r) { return b.add(b.mul(r, dim), column); });
   });
 }
@@ -300,7 +315,7 @@ int64_t x86::attentionScratchBytes(AttentionOp op, int64_t queries) {
   auto part = [](int64_t bytes) { return llvm::alignTo(bytes, 128); };
   int64_t lists = 2 * part(queries * 8) + part(queries * 4) + part(queries * kLanes * 4);
   int64_t blocks = 2 * part(queries * kKeyBlock * 4) + part(queries * cache.getDim() * 4);
-  int64_t reader = cache.getQuant() ? CacheReader::scratchBytes(cache) : 0;
+  int64_t reader = cache.getQuant() ? CacheReader::scratchBytes(cache, codeVectors(op, queries)) : 0;
   return lists + blocks + part(queries * cache.getDim() * 4) + reader;
 }
 

@@ -62,18 +62,29 @@ private:
   mlir::Value bytes, cacheWords; ///< the whole cache
 };
 
-/// Reads blocks of a quantized cache into scratch, as f32 for the micro-kernels.
+/// Reads blocks of a quantized cache: into scratch, as f32 for the micro-kernels, or straight into the products of a few
+/// query vectors, which then wait for nothing but the codes.
 class CacheReader {
 public:
-  CacheReader(KernelBuilder &b, qwen::CacheType type, int64_t scratchAt);
-  static int64_t scratchBytes(qwen::CacheType type);
+  /// `vectors`: query vectors of products without scratch for a block.
+  CacheReader(KernelBuilder &b, qwen::CacheType type, int64_t vectors, int64_t scratchAt);
+  static int64_t scratchBytes(qwen::CacheType type, int64_t vectors);
 
   /// The keys of a block: panels of 32 positions, D steps of 32.
   mlir::Value keys(KernelBuilder &b, const CacheHead &head, mlir::Value block);
   /// The values of a block: 64 steps of D columns.
   mlir::Value values(KernelBuilder &b, const CacheHead &head, mlir::Value block);
 
+  /// S = Q K^T of a block for all query vectors: Q [vectors, D] and S [vectors, 64] in f32. Of a tile's queries, sumQueries
+  /// comes first.
+  void sumQueries(KernelBuilder &b, mlir::Value queries);
+  void scores(KernelBuilder &b, const CacheHead &head, mlir::Value block, mlir::Value queries, mlir::Value scores);
+  /// O += P V of a block: P [vectors, 64] and O [vectors, D] in f32.
+  void addValues(KernelBuilder &b, const CacheHead &head, mlir::Value block, mlir::Value weights, mlir::Value out);
+
 private:
+  void scoresOf(KernelBuilder &b, mlir::Value start, mlir::Value queries, int64_t first, int64_t count, mlir::Value scores);
+  void addValuesOf(KernelBuilder &b, mlir::Value start, int64_t first, int64_t count, mlir::Value out);
   /// Scales and -(zero point) * scale of the block's groups as f32: [groups][64] each.
   void readScales(KernelBuilder &b, mlir::Value start);
   /// 16 codes: bits `shift` and up of each word, as f32 without scale and zero.
@@ -81,7 +92,10 @@ private:
   mlir::Value wordsAt(KernelBuilder &b, mlir::Value word);
 
   CacheBlock layout;
+  int64_t vectors;
   mlir::Value scales, offsets, block; ///< scratch
+  mlir::Value scaled;                 ///< P times the scales of a block: [vectors][groups][64]
+  mlir::Value querySums, valueSums;   ///< [vectors][groups][kLanes]: sums of Q's columns, and of P times the offsets
   mlir::Value cacheWords;             ///< the whole cache
 };
 

@@ -157,6 +157,7 @@ struct GroupedProduct {
   Weight weight;
   Value offsets, pairs;                          ///< of the dispatch, i32
   std::function<Value(Value)> inputRow;          ///< sorted row to row of `in`
+  bool consecutive = true;                       ///< sorted rows follow one another in `in`
   std::function<void(Value, Value, Value, Value)> epilogue; ///< (lanes 0..15, lanes 16..31, sorted row, panel)
   int64_t panelsPerTile;
 
@@ -167,7 +168,7 @@ void GroupedProduct::emit(KernelBuilder &b) {
   auto range = b.tileRange(b.tile, b.index(weight.panels()), panelsPerTile);
   Value firstPanel = range.first, lastPanel = range.second;
   int64_t experts = weight.type.getDimSize(0);
-  PanelProduct product{in, weight};
+  PanelProduct product{in, weight, consecutive};
   b.loop(experts, 1, [&](Value expert) {
     Value begin = b.toIndex(b.loadScalar(offsets, expert)), end = b.toIndex(b.loadScalar(offsets, b.add(expert, 1)));
     Value matrix = b.mul(expert, weight.matrixStride());
@@ -200,6 +201,7 @@ void x86::emitGroupedLinear(KernelBuilder &b, Operation *op) {
   product.offsets = b.rows(grouped.getOffsets()).memory;
   product.pairs = b.rows(grouped.getPairs()).memory;
   product.panelsPerTile = tileSizes(op)[0] / kPanel;
+  product.consecutive = !grouped.getGather();
   product.inputRow = [&](Value i) {
     return grouped.getGather() ? b.div(b.toIndex(b.loadScalar(product.pairs, i)), grouped.getTopK()) : i;
   };
