@@ -120,7 +120,7 @@ struct GroupKernel {
   KernelBuilder::Yield addGroup(Value group, Value at, ValueRange y) {
     Halves scales;
     if (format.scale)
-      scales = reader.scales(at);
+      scales = reader.relativeScales(at);
     SmallVector<Value> sums = sumsOfGroup(group, at);
     KernelBuilder::Yield next(y);
     Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
@@ -198,7 +198,7 @@ void x86::emitUnpack(KernelBuilder &caller, const PanelFormat &format, Value pan
     b.loop(b.index(0), argument(2), 1, [&, &b = b](Value group) {
       Value at = b.add(argument(1), b.mul(group, format.groupBytes()));
       Value target = b.add(argument(4), b.mul(group, wide.groupBytes()));
-      Halves scales = reader.scales(at), zeros = reader.zeros(at);
+      Halves scales = reader.relativeScales(at), zeros = reader.zeros(at);
       for (int64_t j = 0; j < 2; ++j)
         store(scales[j], b.add(target, j * 4 * kLanes));
       b.loop(format.group / kStepColumns, 1, [&](Value step) {

@@ -8,7 +8,7 @@ namespace qwench::x86 {
 /// Bytes of what a row of quantized activations holds of each group behind its codes: scale and negated sum.
 constexpr int64_t kGroupFacts = qwen::QuantType::kGroupFacts;
 
-/// C[rows, 32] += A[rows, groups * G] B[groups * G, 32] without the row scales of B.
+/// C[rows, 32] += A[rows, groups * G] B[groups * G, 32] without the row scales of B, divided by format.sumFactor().
 struct GroupProduct {
   PanelFormat format;
   mlir::Value a;          ///< memref<?xi8>: activations

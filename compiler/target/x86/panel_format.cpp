@@ -58,7 +58,18 @@ Value PanelReader::words(uint32_t value) {
   return arith::ConstantOp::create(b, DenseElementsAttr::get(type, APInt(32, value)));
 }
 
+float x86::relativeTo(Type scale) { return isa<Float8E4M3FNType>(scale) ? 256 : 1; }
+
+float PanelFormat::sumFactor() const { return factor * (scale ? relativeTo(scale) : 1); }
+
 Value x86::scalesToFloat(KernelBuilder &b, Value raw, Type scale) {
+  Value relative = scalesToRelative(b, raw, scale);
+  if (relativeTo(scale) == 1)
+    return relative;
+  return b.mulf(relative, vector::BroadcastOp::create(b, relative.getType(), b.f32(relativeTo(scale))));
+}
+
+Value x86::scalesToRelative(KernelBuilder &b, Value raw, Type scale) {
   int64_t lanes = cast<VectorType>(raw.getType()).getNumElements() * 8 / scale.getIntOrFloatBitWidth();
   auto as = [&](Type element) { return VectorType::get({lanes}, element); };
   if (scale.isF32())
@@ -88,9 +99,7 @@ Value x86::scalesToFloat(KernelBuilder &b, Value raw, Type scale) {
   Value high = arith::ShLIOp::create(b, arith::ExtUIOp::create(b, as(i16), raw), constant(i16, 8));
   Value shifted = arith::ShRSIOp::create(b, high, constant(i16, 1));
   Value half = vector::BitCastOp::create(b, as(b.getF16Type()), arith::AndIOp::create(b, shifted, constant(i16, 0xbf80)));
-  Value small = arith::ExtFOp::create(b, as(b.getF32Type()), half);
-  Value times = vector::BroadcastOp::create(b, as(b.getF32Type()), b.f32(256));
-  return b.mulf(small, times);
+  return arith::ExtFOp::create(b, as(b.getF32Type()), half);
 }
 
 Value x86::twiceE2M1(KernelBuilder &b, Value codes) {
@@ -109,13 +118,19 @@ Value x86::twiceE2M1(KernelBuilder &b, Value codes) {
 }
 
 Halves PanelReader::scales(Value at) {
+  Halves result = relativeScales(at);
+  if (format.sumFactor() != 1)
+    for (Value &scale : result)
+      scale = b.mulf(scale, b.splat(format.sumFactor()));
+  return result;
+}
+
+Halves PanelReader::relativeScales(Value at) {
   int64_t bytes = kLanes * format.scale.getIntOrFloatBitWidth() / 8;
   Halves result;
   for (int64_t j = 0; j < 2; ++j) {
     Value raw = vector::LoadOp::create(b, VectorType::get({bytes}, b.getI8Type()), memory, ValueRange{b.add(at, j * bytes)});
-    result[j] = scalesToFloat(b, raw, format.scale);
-    if (format.factor != 1)
-      result[j] = b.mulf(result[j], b.splat(format.factor));
+    result[j] = scalesToRelative(b, raw, format.scale);
   }
   return result;
 }

@@ -25,13 +25,15 @@ struct PanelFormat {
 
   /// Of a weight of integer codes (QuantType::isInteger) whose activations have groups of `group` columns.
   static PanelFormat of(qwen::QuantType type, int64_t group);
-  /// What unpacked panels are: a byte for each code, f32 scales, no zero points, in scratch.
+  /// What unpacked panels are: a byte for each code, relative scales in f32, no zero points, in scratch.
   PanelFormat unpacked(mlir::MLIRContext *context) const;
 
   int64_t headerBytes() const { return rowScales ? 4 * kPanel : 0; }
   int64_t stepBytes() const { return kPanel * kStepColumns * bits / 8; }
   int64_t codesAt() const; ///< bytes from a group's start to its codes
   int64_t groupBytes() const { return codesAt() + group / kStepColumns * stepBytes(); }
+  /// What sums of products with relative scales are multiplied with; a power of two.
+  float sumFactor() const;
   /// Tells formats apart in the names of functions.
   std::string name() const;
 };
@@ -45,6 +47,8 @@ public:
 
   /// The f32 scales of 32 rows for the group that starts at byte `at`; format.scale is not null.
   Halves scales(mlir::Value at);
+  /// These divided by format.sumFactor(): what costs least to read.
+  Halves relativeScales(mlir::Value at);
   /// The zero points of the group at byte `at`, as what `step` and `start` take; nulls if there are none.
   Halves zeros(mlir::Value at);
   /// The unsigned bytes of the step at byte `at`: vector<64xi8> of 16 lanes by 4 columns.
@@ -67,6 +71,9 @@ Halves readRowScales(KernelBuilder &b, mlir::Value memory, mlir::Value at);
 /// f32 of scales or codes as they lie in memory: `raw` is a vector of i8 with the elements' bytes, or of i8 codes for
 /// one-byte types.
 mlir::Value scalesToFloat(KernelBuilder &b, mlir::Value raw, mlir::Type scale);
+/// The same divided by relativeTo(scale), a power of two.
+mlir::Value scalesToRelative(KernelBuilder &b, mlir::Value raw, mlir::Type scale);
+float relativeTo(mlir::Type scale);
 
 /// Twice the value of f4E2M1FN codes, as signed bytes: any vector of i8 that holds 0..15.
 mlir::Value twiceE2M1(KernelBuilder &b, mlir::Value codes);

@@ -98,10 +98,10 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
   Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, count, b.index(groupRowBlocks(b.machine, format).front()));
   b.choose(few, [&] { direct(b.index(0), b.index(groups)); }, byPieces);
 
-  finishRows(b, start, count, format.rowScales, finish);
+  finishRows(b, start, count, format.rowScales, format.sumFactor(), finish);
 }
 
-void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool rowScales, Finish finish) const {
+void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool rowScales, float factor, Finish finish) const {
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
   Halves scales;
   if (rowScales)
@@ -111,6 +111,8 @@ void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool r
     Halves y = {b.load(products, at), b.load(products, b.add(at, kLanes))};
     if (rowScales)
       y = {b.mulf(y[0], scales[0]), b.mulf(y[1], scales[1])};
+    if (factor != 1)
+      y = {b.mulf(y[0], b.splat(factor)), b.mulf(y[1], b.splat(factor))};
     finish(row, y[0], y[1]);
   });
 }
@@ -124,7 +126,7 @@ void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish
   b.loop(whole, piece, [&](Value first) { emitPiece(b, start, first, piece, count); });
   if (whole < columns)
     emitPiece(b, start, b.index(whole), columns - whole, count);
-  finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), finish);
+  finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);
 }
 
 /// Copies columns [first, first + columns) of `rows` listed rows from `row` on beside one another.

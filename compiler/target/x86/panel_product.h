@@ -25,7 +25,7 @@ private:
   void emitPieces(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
   mlir::Value gatherRows(KernelBuilder &b, mlir::Value row, int64_t rows, mlir::Value first, int64_t columns) const;
   void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
-  void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, Finish finish) const;
+  void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, float factor, Finish finish) const;
   void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
 };
 
