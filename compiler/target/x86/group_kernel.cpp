@@ -121,6 +121,8 @@ struct GroupKernel {
     Halves scales;
     if (format.scale)
       scales = reader.relativeScales(at);
+    if (stream) // the steps ask for their codes
+      prefetch(b, panel, at, format.codesAt());
     SmallVector<Value> sums = sumsOfGroup(group, at);
     KernelBuilder::Yield next(y);
     Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
