@@ -2,7 +2,6 @@
 
 #include "compiler/target/x86/micro_kernel.h"
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -16,18 +15,6 @@ namespace {
 int64_t setsFor(const Machine &machine, int64_t rows) { return accumulatorsPerSum(machine, rows, 2); }
 /// Steps of an iteration.
 int64_t unrollFor(const Machine &machine, int64_t rows) { return std::max<int64_t>(2, setsFor(machine, rows)); }
-
-/// Opens a private function (b, arguments...) that is called, not inlined, and shared by its name.
-std::pair<func::FuncOp, KernelBuilder> openFunction(KernelBuilder &caller, StringRef name, TypeRange arguments) {
-  KernelBuilder b(caller.getLoc(), caller.getContext());
-  b.module = caller.module, b.machine = caller.machine;
-  b.setInsertionPointToEnd(caller.module.getBody());
-  auto function = func::FuncOp::create(b, name, b.getFunctionType(arguments, {}));
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  b.setInsertionPointToStart(function.addEntryBlock());
-  return {function, b};
-}
 
 /// The four bytes (or one word) at `at` in every lane.
 Value broadcastWord(KernelBuilder &b, Value memory, Value at, Type word) {
@@ -144,31 +131,47 @@ struct GroupKernel {
   }
 };
 
-/// The function `(a, rowOffsets, row, codesAt, factsAt, b, bStart, groups, c, cStart)`.
-func::FuncOp groupKernel(KernelBuilder &caller, const GroupProduct &p, int64_t rows) {
-  std::string name =
-      ("micro." + Twine(p.format.name()) + "." + Twine(rows) + "x" + Twine(kPanel) + (p.stream ? ".stream" : "")).str();
-  if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
-    return existing;
-  Type i = caller.getIndexType();
-  auto [function, b] = openFunction(caller, name,
-                                    {p.a.getType(), p.rowOffsets.getType(), i, i, i, p.b.getType(), i, i, p.c.getType(), i});
-  auto argument = [&, &function = function](unsigned n) { return function.getArgument(n); };
+/// The body of the function `(a, rowOffsets, row, codesAt, factsAt, b, bStart, groups, c, cStart)`.
+void emitGroupKernel(KernelBuilder &b, ValueRange arguments, const GroupProduct &p, int64_t rows) {
+  auto argument = [&](unsigned n) { return arguments[n]; };
   Value panel = argument(5), c = argument(8);
   GroupKernel kernel{b, p.format, rows, p.stream, argument(0), panel, argument(3), argument(4), PanelReader(b, p.format, panel), {}};
   for (int64_t r = 0; r < rows; ++r)
     kernel.rowStarts.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
-  auto place = [&, &b = b](int64_t n) { return b.add(argument(9), n * kLanes); };
+  auto place = [&](int64_t n) { return b.add(argument(9), n * kLanes); };
   SmallVector<Value> before;
   for (int64_t n = 0; n < 2 * rows; ++n)
     before.push_back(b.load(c, place(n)));
-  auto sums = b.loop(b.index(0), argument(7), 1, before, [&, &b = b](Value group, ValueRange y) {
+  auto sums = b.loop(b.index(0), argument(7), 1, before, [&](Value group, ValueRange y) {
     return kernel.addGroup(group, b.add(argument(6), b.mul(group, p.format.groupBytes())), y);
   });
   for (int64_t n = 0; n < 2 * rows; ++n)
     b.store(sums[n], c, place(n));
-  func::ReturnOp::create(b);
-  return function;
+}
+
+/// The body of the function `(panel, start, groups, to, toStart)`.
+void emitUnpackKernel(KernelBuilder &b, ValueRange arguments, const PanelFormat &format) {
+  auto argument = [&](unsigned n) { return arguments[n]; };
+  PanelReader reader(b, format, argument(0));
+  PanelFormat wide = format.unpacked(b.getContext());
+  auto store = [&](Value vector, Value at) {
+    Value bytes = vector::BitCastOp::create(b, VectorType::get({4 * kLanes}, b.getI8Type()), vector);
+    vector::StoreOp::create(b, bytes, argument(3), ValueRange{at});
+  };
+  b.loop(b.index(0), argument(2), 1, [&](Value group) {
+    Value at = b.add(argument(1), b.mul(group, format.groupBytes()));
+    Value target = b.add(argument(4), b.mul(group, wide.groupBytes()));
+    Halves scales = reader.relativeScales(at), zeros = reader.zeros(at);
+    for (int64_t j = 0; j < 2; ++j)
+      store(scales[j], b.add(target, j * 4 * kLanes));
+    b.loop(format.group / kStepColumns, 1, [&](Value step) {
+      Value stepAt = b.add(b.add(at, format.codesAt()), b.mul(step, format.stepBytes()));
+      Halves codes = reader.step(stepAt, zeros);
+      prefetch(b, argument(0), stepAt, format.stepBytes());
+      for (int64_t j = 0; j < 2; ++j)
+        store(codes[j], b.add(b.add(target, wide.codesAt()), b.add(b.mul(step, wide.stepBytes()), j * 4 * kLanes)));
+    });
+  });
 }
 
 } // namespace
@@ -178,40 +181,14 @@ SmallVector<int64_t> x86::groupRowBlocks(const Machine &machine, const PanelForm
 }
 
 void x86::emitGroupProduct(KernelBuilder &b, const GroupProduct &p, Value row, int64_t rows, Value cStart) {
-  func::CallOp::create(b, groupKernel(b, p, rows),
-                       ValueRange{p.a, p.rowOffsets, row, p.codesAt, p.factsAt, p.b, p.bStart, p.groups, p.c, cStart});
+  std::string name = "micro." + p.format.name() + "." + std::to_string(rows) + "x" + std::to_string(kPanel);
+  b.callShared(p.stream ? name + ".stream" : name,
+               {p.a, p.rowOffsets, row, p.codesAt, p.factsAt, p.b, p.bStart, p.groups, p.c, cStart},
+               [&](KernelBuilder &b, ValueRange arguments) { emitGroupKernel(b, arguments, p, rows); });
 }
 
-void x86::emitUnpack(KernelBuilder &caller, const PanelFormat &format, Value panel, Value start, Value groups, Value to,
+void x86::emitUnpack(KernelBuilder &b, const PanelFormat &format, Value panel, Value start, Value groups, Value to,
                      Value toStart) {
-  std::string name = "unpack." + format.name();
-  auto function = caller.module.lookupSymbol<func::FuncOp>(name);
-  if (!function) {
-    Type i = caller.getIndexType();
-    auto [made, b] = openFunction(caller, name, {panel.getType(), i, i, to.getType(), i});
-    function = made;
-    auto argument = [&](unsigned n) { return function.getArgument(n); };
-    PanelReader reader(b, format, argument(0));
-    PanelFormat wide = format.unpacked(b.getContext());
-    auto store = [&, &b = b](Value vector, Value at) {
-      Value bytes = vector::BitCastOp::create(b, VectorType::get({4 * kLanes}, b.getI8Type()), vector);
-      vector::StoreOp::create(b, bytes, argument(3), ValueRange{at});
-    };
-    b.loop(b.index(0), argument(2), 1, [&, &b = b](Value group) {
-      Value at = b.add(argument(1), b.mul(group, format.groupBytes()));
-      Value target = b.add(argument(4), b.mul(group, wide.groupBytes()));
-      Halves scales = reader.relativeScales(at), zeros = reader.zeros(at);
-      for (int64_t j = 0; j < 2; ++j)
-        store(scales[j], b.add(target, j * 4 * kLanes));
-      b.loop(format.group / kStepColumns, 1, [&](Value step) {
-        Value stepAt = b.add(b.add(at, format.codesAt()), b.mul(step, format.stepBytes()));
-        Halves codes = reader.step(stepAt, zeros);
-        prefetch(b, argument(0), stepAt, format.stepBytes());
-        for (int64_t j = 0; j < 2; ++j)
-          store(codes[j], b.add(b.add(target, wide.codesAt()), b.add(b.mul(step, wide.stepBytes()), j * 4 * kLanes)));
-      });
-    });
-    func::ReturnOp::create(b);
-  }
-  func::CallOp::create(caller, function, ValueRange{panel, start, groups, to, toStart});
+  b.callShared("unpack." + format.name(), {panel, start, groups, to, toStart},
+               [&](KernelBuilder &b, ValueRange arguments) { emitUnpackKernel(b, arguments, format); });
 }

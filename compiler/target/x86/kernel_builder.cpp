@@ -1,5 +1,6 @@
 #include "compiler/target/x86/kernel_builder.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -41,4 +42,21 @@ void KernelBuilder::store(Value vector, Value memory, Value at) {
   if (!element.isF32())
     vector = round(vector, element);
   vector::StoreOp::create(*this, vector, memory, ValueRange{at});
+}
+
+void KernelBuilder::callShared(StringRef name, ValueRange operands,
+                               llvm::function_ref<void(KernelBuilder &, ValueRange)> body) {
+  auto function = module.lookupSymbol<func::FuncOp>(name);
+  if (!function) {
+    KernelBuilder b(getLoc(), getContext());
+    b.module = module, b.machine = machine;
+    b.setInsertionPointToEnd(module.getBody());
+    function = func::FuncOp::create(b, name, b.getFunctionType(operands.getTypes(), {}));
+    function.setPrivate();
+    function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+    b.setInsertionPointToStart(function.addEntryBlock());
+    body(b, function.getArguments());
+    func::ReturnOp::create(b);
+  }
+  func::CallOp::create(*this, function, operands);
 }

@@ -73,6 +73,11 @@ public:
   Value scratchAt(int64_t byteOffset, mlir::Type element) { return view(scratch, index(byteOffset), element); }
 
   Weight weight(Value param) { return {packedWeight(param)}; }
+
+  /// Calls the module's private function `name` with these operands. Its first call has `body` emit it; as it is never
+  /// inlined, all kernels share its code.
+  void callShared(llvm::StringRef name, ValueRange operands,
+                  llvm::function_ref<void(KernelBuilder &b, ValueRange arguments)> body);
 };
 
 } // namespace qwench::x86

@@ -1,6 +1,5 @@
 #include "compiler/target/x86/micro_kernel.h"
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 
@@ -71,29 +70,17 @@ std::string nameOf(const Product &p, int64_t rows) {
   return name;
 }
 
-/// The function `(a, rowOffsets, row, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`.
-func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
-  std::string name = nameOf(p, rows);
-  if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
-    return existing;
-  KernelBuilder b(caller.getLoc(), caller.getContext());
-  b.setInsertionPointToEnd(caller.module.getBody());
-  Type i = b.getIndexType();
-  auto type = b.getFunctionType({p.a.getType(), p.rowOffsets.getType(), i, p.b.getType(), i, i, i, i, p.c.getType(), i, i}, {});
-  auto function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *body = function.addEntryBlock();
-  b.setInsertionPointToStart(body);
-  auto argument = [&](unsigned n) { return body->getArgument(n); };
+/// The body of the function `(a, rowOffsets, row, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`.
+void emitMicroKernel(KernelBuilder &b, ValueRange arguments, const Product &p, int64_t rows) {
+  auto argument = [&](unsigned n) { return arguments[n]; };
   Value a = argument(0), bMemory = argument(3), c = argument(8);
 
   SmallVector<Value> offsets;
   for (int64_t r = 0; r < rows; ++r)
     offsets.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
   Arithmetic arithmetic(b, cast<MemRefType>(p.a.getType()).getElementType(),
-                        cast<MemRefType>(p.b.getType()).getElementType(), caller.machine.bf16Dot);
-  int64_t unroll = accumulatorsPerSum(caller.machine, rows);
+                        cast<MemRefType>(p.b.getType()).getElementType(), b.machine.bf16Dot);
+  int64_t unroll = accumulatorsPerSum(b.machine, rows);
   SmallVector<Value> zeros(unroll * rows * 2, b.splat(0.0f));
   auto sums = b.loop(b.index(0), argument(7), unroll, zeros, [&](Value step, ValueRange accumulators) {
     KernelBuilder::Yield next(accumulators);
@@ -123,8 +110,6 @@ func::FuncOp microKernel(KernelBuilder &caller, const Product &p, int64_t rows) 
       Value at = b.add(b.add(argument(9), b.mul(argument(10), r)), j * kLanes);
       b.store(p.accumulate ? b.addf(b.load(c, at), sum) : sum, c, at);
     }
-  func::ReturnOp::create(b);
-  return function;
 }
 
 } // namespace
@@ -165,8 +150,8 @@ void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, ArrayRef<int64_
 }
 
 void x86::emitProduct(KernelBuilder &b, const Product &p, Value row, int64_t rows, Value cStart) {
-  func::FuncOp kernel = microKernel(b, p, rows);
-  func::CallOp::create(b, kernel,
-                       ValueRange{p.a, p.rowOffsets, row, p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride),
-                                  b.index(p.steps), p.c, cStart, b.index(p.cStride)});
+  b.callShared(nameOf(p, rows),
+               {p.a, p.rowOffsets, row, p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride), b.index(p.steps), p.c,
+                cStart, b.index(p.cStride)},
+               [&](KernelBuilder &b, ValueRange arguments) { emitMicroKernel(b, arguments, p, rows); });
 }

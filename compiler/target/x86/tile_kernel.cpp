@@ -1,7 +1,6 @@
 #include "compiler/target/x86/tile_kernel.h"
 
 #include "mlir/Dialect/AMX/AMXDialect.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -16,25 +15,15 @@ static_assert(kTileColumns == kTileSteps * kPair);
 
 Type elementOf(Value memory) { return cast<MemRefType>(memory.getType()).getElementType(); }
 
-/// The function `(a, aStart, aStride, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`: starts and strides
-/// in elements.
-func::FuncOp tileKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
-  std::string name = ("tiles.bf16." + Twine(rows) + "x" + Twine(kPanel) + (p.accumulate ? ".accumulate" : "") +
-                      (p.stream ? ".stream" : ""))
-                         .str();
-  if (auto existing = caller.module.lookupSymbol<func::FuncOp>(name))
-    return existing;
-  KernelBuilder b(caller.getLoc(), caller.getContext());
-  b.setInsertionPointToEnd(caller.module.getBody());
-  Type i = b.getIndexType();
-  auto type = b.getFunctionType({p.a.getType(), i, i, p.b.getType(), i, i, i, i, p.c.getType(), i, i}, {});
-  auto function = func::FuncOp::create(b, name, type);
-  function.setPrivate();
-  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  Block *body = function.addEntryBlock();
-  b.setInsertionPointToStart(body);
-  auto argument = [&](unsigned n) { return body->getArgument(n); };
+std::string nameOf(const Product &p, int64_t rows) {
+  return "tiles.bf16." + std::to_string(rows) + "x" + std::to_string(kPanel) + (p.accumulate ? ".accumulate" : "") +
+         (p.stream ? ".stream" : "");
+}
 
+/// The body of the function `(a, aStart, aStride, b, bStart, stepStride, blockStride, steps, c, cStart, cStride)`: starts and
+/// strides in elements.
+void emitTileKernel(KernelBuilder &b, ValueRange arguments, const Product &p, int64_t rows) {
+  auto argument = [&](unsigned n) { return arguments[n]; };
   int64_t blocks = llvm::divideCeil(rows, kTileRows), blockRows = rows / blocks;
   auto left = amx::TileType::get({blockRows, kTileColumns}, b.getBF16Type());
   auto right = amx::TileType::get({kTileSteps, kTileColumns}, b.getBF16Type());
@@ -68,8 +57,6 @@ func::FuncOp tileKernel(KernelBuilder &caller, const Product &p, int64_t rows) {
   });
   for (auto [place, value] : llvm::zip_equal(places, sums))
     amx::TileStoreOp::create(b, argument(8), ValueRange{place}, value, argument(10));
-  func::ReturnOp::create(b);
-  return function;
 }
 
 } // namespace
@@ -96,7 +83,8 @@ void x86::forTileBlocks(KernelBuilder &b, Value count, llvm::function_ref<void(V
 
 void x86::emitTileProduct(KernelBuilder &b, const TileProduct &tile, int64_t rows, Value cStart) {
   const Product &p = tile.product;
-  func::CallOp::create(b, tileKernel(b, p, rows),
-                       ValueRange{p.a, tile.aStart, b.index(tile.aStride), p.b, p.bStart, b.index(p.stepStride),
-                                  b.index(p.blockStride), b.index(p.steps), p.c, cStart, b.index(p.cStride)});
+  b.callShared(nameOf(p, rows),
+               {p.a, tile.aStart, b.index(tile.aStride), p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride),
+                b.index(p.steps), p.c, cStart, b.index(p.cStride)},
+               [&](KernelBuilder &b, ValueRange arguments) { emitTileKernel(b, arguments, p, rows); });
 }

@@ -2,8 +2,6 @@
 
 #include "compiler/target/x86/micro_kernel.h"
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-
 #include <numeric>
 
 using namespace mlir;
@@ -93,7 +91,7 @@ int64_t x86::widenedColumns(qwen::QuantType type) { return type.getGroup() == 16
 
 bool x86::hasRowScales(qwen::QuantType type) { return type.getRowScales() || type.getGroup() == 0; }
 
-void x86::emitWiden(KernelBuilder &caller, const Weight &weight, Value start, Value first, Value columns, Value to) {
+void x86::emitWiden(KernelBuilder &b, const Weight &weight, Value start, Value first, Value columns, Value to) {
   qwen::QuantType type = weight.quant();
   // Codes of a whole row are one run; any group of activations divides it.
   int64_t padded = weight.layout.paddedInputs(weight.inputs()), group = type.groupColumns(padded);
@@ -101,27 +99,16 @@ void x86::emitWiden(KernelBuilder &caller, const Weight &weight, Value start, Va
   std::string name = (type.isInteger() ? "widen." : "widen.f8.") + format.name();
   if (cast<MemRefType>(to.getType()).getElementType().isF32())
     name += ".f32";
-  auto function = caller.module.lookupSymbol<func::FuncOp>(name);
-  if (!function) {
-    KernelBuilder b(caller.getLoc(), caller.getContext());
-    b.module = caller.module, b.machine = caller.machine;
-    b.setInsertionPointToEnd(caller.module.getBody());
-    Type i = b.getIndexType();
-    function = func::FuncOp::create(b, name, b.getFunctionType({weight.memory.getType(), i, i, i, to.getType()}, {}));
-    function.setPrivate();
-    function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-    b.setInsertionPointToStart(function.addEntryBlock());
-    Value memory = function.getArgument(0), begin = function.getArgument(2);
-    Widening widening{b, format, PanelReader(b, format, memory), memory, function.getArgument(4), !type.isInteger()};
+  b.callShared(name, {weight.memory, start, first, columns, to}, [&](KernelBuilder &b, ValueRange arguments) {
+    Value memory = arguments[0], begin = arguments[2];
+    Widening widening{b, format, PanelReader(b, format, memory), memory, arguments[4], !type.isInteger()};
     int64_t unit = std::gcd(widenedColumns(type), group);
-    b.loop(b.index(0), function.getArgument(3), unit, [&](Value done) {
+    b.loop(b.index(0), arguments[3], unit, [&](Value done) {
       Value column = b.add(begin, done), which = b.div(column, group);
-      Value at = b.add(b.add(function.getArgument(1), format.headerBytes()), b.mul(which, format.groupBytes()));
+      Value at = b.add(b.add(arguments[1], format.headerBytes()), b.mul(which, format.groupBytes()));
       Value inside = b.sub(column, b.mul(which, group));
       Value codes = b.add(b.add(at, format.codesAt()), b.mul(b.div(inside, kStepColumns), format.stepBytes()));
       widening.chunk(at, codes, unit, done);
     });
-    func::ReturnOp::create(b);
-  }
-  func::CallOp::create(caller, function, ValueRange{weight.memory, start, first, columns, to});
+  });
 }
