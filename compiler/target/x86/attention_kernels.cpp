@@ -139,8 +139,7 @@ Value exp2(KernelBuilder &b, Value x) {
   constexpr float coefficients[] = {1.00000012f,   0.693146944f,   0.240221202f,
                                     0.0555071346f, 0.00967554748f, 0.00132764713f};
   x = larger(b, x, b.splat(-126.0f));
-  // 1.5 * 2^23 has the last place 1: the sum is rounded to an integer, which stands in its low bits.
-  Value shifted = b.addf(x, b.splat(12582912.0f)), f = b.subf(x, b.subf(shifted, b.splat(12582912.0f)));
+  Value shifted = b.addf(x, b.splat(kRounder)), f = b.subf(x, b.subf(shifted, b.splat(kRounder)));
   Value power = b.splat(coefficients[5]);
   for (int i = 4; i >= 0; --i)
     power = b.fma(power, f, b.splat(coefficients[i]));
@@ -151,10 +150,7 @@ Value exp2(KernelBuilder &b, Value x) {
 /// attends to every key of the block.
 void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
   constexpr int64_t vectors = kKeyBlock / kLanes;
-  SmallVector<int32_t> iota(kLanes);
-  for (int64_t i = 0; i < kLanes; ++i)
-    iota[i] = i;
-  Value lanes = arith::ConstantOp::create(b, DenseElementsAttr::get(wordVector(b), ArrayRef<int32_t>(iota)));
+  Value lanes = laneNumbers(b);
   b.loop(b.index(0), count, 1, [&](Value r) {
     Value at = b.mul(r, kKeyBlock);
     SmallVector<Value> valid, score;

@@ -52,7 +52,6 @@ void writeFloatValue(KernelBuilder &b, const CacheHead &head, Value source, Valu
     b.loop(head.dim, kLanes, [&](Value i) { b.store(b.load(source, b.add(at, i)), head.memory, b.add(target, i)); });
     return;
   }
-  auto words = VectorType::get({kLanes}, b.getI32Type());
   // As integers: a CPU without bf16 would convert each lane of a masked store to f32 and back.
   auto pairs = VectorType::get({2 * kLanes}, b.getI16Type());
   Value halves = b.view(b.field(StepField::Cache, b.flat(b.getI8Type())), b.index(0), b.getI16Type());
@@ -61,16 +60,16 @@ void writeFloatValue(KernelBuilder &b, const CacheHead &head, Value source, Valu
   for (int64_t i = 0; i < 2 * kLanes; ++i)
     (i % 2 ? oddLanes : evenLanes)[i] = true;
   auto maskType = VectorType::get({2 * kLanes}, b.getI1Type());
-  auto mask = [&](ArrayRef<bool> lanes) -> Value { return arith::ConstantOp::create(b, DenseElementsAttr::get(maskType, lanes)); };
+  auto mask = [&](ArrayRef<bool> lanes) -> Value {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(maskType, lanes));
+  };
   Value isOdd = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, odd, b.index(1));
   Value lanes = arith::SelectOp::create(b, isOdd, mask(oddLanes), mask(evenLanes));
   b.loop(head.dim, kLanes, [&](Value i) {
     Value rounded = b.round(b.load(source, b.add(at, i)), b.getBF16Type());
     Value bits = vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getI16Type()), rounded);
-    Value low = arith::ExtUIOp::create(b, words, bits);
-    Value high = arith::ShLIOp::create(b, low, arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, 16))));
-    Value both = arith::OrIOp::create(b, low, high);
-    Value spread = vector::BitCastOp::create(b, pairs, both);
+    Value low = arith::ExtUIOp::create(b, wordVector(b), bits);
+    Value spread = vector::BitCastOp::create(b, pairs, ori(b, low, shl(b, low, 16)));
     vector::MaskedStoreOp::create(b, halves, ValueRange{b.add(target, b.mul(i, 2))}, lanes, spread);
   });
 }

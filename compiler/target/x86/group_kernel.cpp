@@ -1,5 +1,6 @@
 #include "compiler/target/x86/group_kernel.h"
 
+#include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/micro_kernel.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -25,21 +26,16 @@ Value broadcastWord(KernelBuilder &b, Value memory, Value at, Type word) {
 
 /// sum + the four products of unsigned bytes of `weights` and signed bytes of `a` in each lane of 32 bits.
 Value dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
-  auto words = cast<VectorType>(sum.getType());
   auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
   if (b.machine.int8Dot)
-    return LLVM::CallIntrinsicOp::create(b, words, b.getStringAttr("llvm.x86.avx512.vpdpbusd.512"),
+    return LLVM::CallIntrinsicOp::create(b, sum.getType(), b.getStringAttr("llvm.x86.avx512.vpdpbusd.512"),
                                          ValueRange{sum, weights, vector::BitCastOp::create(b, bytes, a)}).getResult(0);
   // Bytes of a lane one after the other; products of 16 bits are exact.
-  auto constant = [&](uint32_t value) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, value)));
-  };
-  Value w = vector::BitCastOp::create(b, words, weights);
+  Value w = toBits(b, weights);
   for (int64_t i = 0; i < kStepColumns; ++i) {
-    Value unsignedByte = arith::AndIOp::create(b, arith::ShRUIOp::create(b, w, constant(8 * i)), constant(255));
-    Value top = arith::ShLIOp::create(b, a, constant(24 - 8 * i));
-    Value signedByte = arith::ShRSIOp::create(b, top, constant(24));
-    sum = arith::AddIOp::create(b, sum, arith::MulIOp::create(b, unsignedByte, signedByte));
+    Value unsignedByte = andi(b, shru(b, w, 8 * i), 255);
+    Value signedByte = arith::ShRSIOp::create(b, shl(b, a, 24 - 8 * i), words(b, 24));
+    sum = addi(b, sum, arith::MulIOp::create(b, unsignedByte, signedByte));
   }
   return sum;
 }
@@ -73,8 +69,7 @@ struct GroupKernel {
       for (Value start : reader.start(negated, zeros))
         sums.push_back(start);
     }
-    Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.lanes(b.getI32Type())));
-    sums.append(2 * rows * (sets - 1), none);
+    sums.append(2 * rows * (sets - 1), words(b, 0));
     Value codes = b.add(codesAt, b.mul(group, format.group)), weights = b.add(at, format.codesAt());
     auto some = [&](Value first, SmallVector<Value> s) {
       for (int64_t u = 0; u < unroll; ++u) {

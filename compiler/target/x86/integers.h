@@ -1,13 +1,25 @@
-// Vectors of kLanes 32-bit words.
+// Vectors of integers, kLanes words of 32 bits for the most part.
 #pragma once
 
 #include "compiler/target/x86/kernel_builder.h"
 
 namespace qwench::x86 {
 
+/// 1.5 * 2^23: what is added to it, a float of magnitude below 2^22, is rounded to an integer in the low bits of the sum.
+constexpr float kRounder = 0x1.8p23f;
+constexpr uint32_t kRounderBits = 0x4b400000;
+
+/// `v` in all elements.
+inline mlir::Value integers(KernelBuilder &b, mlir::VectorType type, uint64_t v) {
+  llvm::APInt value(type.getElementTypeBitWidth(), v);
+  return mlir::arith::ConstantOp::create(b, mlir::DenseElementsAttr::get(type, value));
+}
 inline mlir::VectorType wordVector(KernelBuilder &b) { return b.lanes(b.getI32Type()); }
-inline mlir::Value words(KernelBuilder &b, uint32_t v) {
-  return mlir::arith::ConstantOp::create(b, mlir::DenseElementsAttr::get(wordVector(b), llvm::APInt(32, v)));
+inline mlir::Value words(KernelBuilder &b, uint32_t v) { return integers(b, wordVector(b), v); }
+/// 0, 1, 2, ... : the number of each lane.
+inline mlir::Value laneNumbers(KernelBuilder &b) {
+  llvm::SmallVector<int32_t> numbers = llvm::to_vector(llvm::seq<int32_t>(0, kLanes));
+  return mlir::arith::ConstantOp::create(b, mlir::DenseElementsAttr::get(wordVector(b), llvm::ArrayRef(numbers)));
 }
 inline mlir::Value addi(KernelBuilder &b, mlir::Value x, mlir::Value y) { return mlir::arith::AddIOp::create(b, x, y); }
 inline mlir::Value subi(KernelBuilder &b, mlir::Value x, mlir::Value y) { return mlir::arith::SubIOp::create(b, x, y); }

@@ -1,5 +1,7 @@
 #include "compiler/target/x86/kernel_builder.h"
 
+#include "compiler/target/x86/integers.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
@@ -22,18 +24,11 @@ Value KernelBuilder::load(Value memory, Value at) {
 Value KernelBuilder::round(Value vector, Type element) {
   if (machine.bf16Dot || !element.isBF16())
     return arith::TruncFOp::create(*this, lanes(element), vector);
-  auto words = lanes(getI32Type());
-  auto constant = [&](uint32_t v) -> Value {
-    return arith::ConstantOp::create(*this, DenseElementsAttr::get(words, APInt(32, v)));
-  };
-  Value bits = vector::BitCastOp::create(*this, words, vector);
-  Value high = arith::ShRUIOp::create(*this, bits, constant(16));
-  Value odd = arith::AndIOp::create(*this, high, constant(1));
-  Value sum = arith::AddIOp::create(*this, arith::AddIOp::create(*this, bits, constant(0x7fff)), odd);
+  Value bits = toBits(*this, vector), odd = andi(*this, shru(*this, bits, 16), 1);
+  Value sum = addi(*this, addi(*this, bits, words(*this, 0x7fff)), odd);
   Value nan = arith::CmpFOp::create(*this, arith::CmpFPredicate::UNO, vector, vector);
-  Value kept = arith::SelectOp::create(*this, nan, constant(0x7fc00000), sum);
-  Value top = arith::ShRUIOp::create(*this, kept, constant(16));
-  Value half = arith::TruncIOp::create(*this, lanes(getI16Type()), top);
+  Value kept = arith::SelectOp::create(*this, nan, words(*this, 0x7fc00000), sum);
+  Value half = arith::TruncIOp::create(*this, lanes(getI16Type()), shru(*this, kept, 16));
   return vector::BitCastOp::create(*this, lanes(element), half);
 }
 

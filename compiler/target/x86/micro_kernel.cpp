@@ -1,5 +1,7 @@
 #include "compiler/target/x86/micro_kernel.h"
 
+#include "compiler/target/x86/integers.h"
+
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 
@@ -24,15 +26,8 @@ public:
     Value raw = vector::LoadOp::create(b, VectorType::get({kLanes * depth}, element), memory, ValueRange{at});
     if (!wide)
       return {raw};
-    auto words = VectorType::get({kLanes}, b.getI32Type());
-    Value bits = vector::BitCastOp::create(b, words, raw);
-    auto constant = [&](uint32_t v) -> Value {
-      return arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, v)));
-    };
-    Value even = arith::ShLIOp::create(b, bits, constant(16));
-    Value odd = arith::AndIOp::create(b, bits, constant(0xffff0000u));
-    auto toFloat = [&](Value v) -> Value { return vector::BitCastOp::create(b, b.lanes(b.getF32Type()), v); };
-    return {toFloat(even), toFloat(odd)};
+    Value bits = toBits(b, raw);
+    return {toFloats(b, shl(b, bits, 16)), toFloats(b, andi(b, bits, 0xffff0000u))};
   }
 
   /// A's elements of a step, each in all lanes.

@@ -1,4 +1,5 @@
 // Mixture of experts: routing, dispatch, grouped products and their combination.
+#include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/micro_kernel.h"
 #include "compiler/target/x86/panel_product.h"
@@ -23,11 +24,7 @@ void chooseExperts(KernelBuilder &b, Value logits, Value at, int64_t experts, in
                    const Rows &weights, const Rows &ids, Value row) {
   int64_t width = padded(experts);
   Value probabilities = b.scratchAt(kProbabilitiesAt, b.getF32Type());
-  auto words = VectorType::get({kLanes}, b.getI32Type());
-  SmallVector<int32_t> iota(kLanes);
-  for (int64_t i = 0; i < kLanes; ++i)
-    iota[i] = i;
-  Value lanes = arith::ConstantOp::create(b, DenseElementsAttr::get(words, ArrayRef<int32_t>(iota)));
+  Value lanes = laneNumbers(b);
   auto isExpert = [&](Value i) -> Value {
     Value id = arith::AddIOp::create(b, lanes, b.splat(b.toI32(i)));
     return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, id, b.splat(b.toI32(b.index(experts))));

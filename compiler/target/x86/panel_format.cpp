@@ -1,5 +1,7 @@
 #include "compiler/target/x86/panel_format.h"
 
+#include "compiler/target/x86/integers.h"
+
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -9,12 +11,14 @@ using namespace qwench::x86;
 
 //===-- Format ----------------------------------------------------------------------------------------------------===//
 
+bool x86::hasRowScales(qwen::QuantType type) { return type.getRowScales() || type.getGroup() == 0; }
+
 PanelFormat PanelFormat::of(qwen::QuantType type, int64_t group) {
   PanelFormat f;
   f.bits = type.codeBits();
   f.lookup = isa<Float4E2M1FNType>(type.getStorage());
   f.zeroPoints = type.getZeroPoints();
-  f.rowScales = type.getRowScales() || type.getGroup() == 0;
+  f.rowScales = hasRowScales(type);
   f.scale = type.getGroup() == 0 ? Type() : type.getScale();
   f.group = group;
   // What makes every code unsigned: codes of 8 bits are stored plus 128, those of i4 plus 8; twice an e2m1 is at least
@@ -53,11 +57,6 @@ std::string PanelFormat::name() const {
 
 //===-- Reader ----------------------------------------------------------------------------------------------------===//
 
-Value PanelReader::words(uint32_t value) {
-  auto type = b.lanes(b.getI32Type());
-  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, APInt(32, value)));
-}
-
 float x86::relativeTo(Type scale) { return isa<Float8E4M3FNType>(scale) ? 256 : 1; }
 
 float PanelFormat::sumFactor() const { return factor * (scale ? relativeTo(scale) : 1); }
@@ -78,10 +77,7 @@ Value x86::scalesToRelative(KernelBuilder &b, Value raw, Type scale) {
     Value narrow = vector::BitCastOp::create(b, as(scale), raw);
     return arith::ExtFOp::create(b, as(b.getF32Type()), narrow);
   }
-  auto constant = [&](Type element, uint64_t value) -> Value {
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(as(element), APInt(element.getIntOrFloatBitWidth(), value)));
-  };
+  auto constant = [&](Type element, uint64_t value) { return integers(b, as(element), value); };
   if (scale.isBF16()) { // the upper half of an f32; as a type, LLVM would call functions for it on some CPUs
     Value half = vector::BitCastOp::create(b, as(b.getIntegerType(16)), raw);
     Value wide = arith::ExtUIOp::create(b, as(b.getI32Type()), half);
@@ -103,10 +99,7 @@ Value x86::scalesToRelative(KernelBuilder &b, Value raw, Type scale) {
 }
 
 Value x86::twiceE2M1(KernelBuilder &b, Value codes) {
-  auto type = cast<VectorType>(codes.getType());
-  auto constant = [&](uint8_t value) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, APInt(8, value)));
-  };
+  auto constant = [&](uint8_t value) { return integers(b, cast<VectorType>(codes.getType()), value); };
   // Twice the magnitudes are 0, 1, 2, 3, 4, 6, 8 and 12: the code, and 1, 2 and 5 more for the last three.
   Value magnitude = arith::AndIOp::create(b, codes, constant(7)), sum = magnitude;
   for (auto [code, more] : {std::pair(5, 1), std::pair(6, 2), std::pair(7, 5)}) {
@@ -157,10 +150,9 @@ Halves PanelReader::zeros(Value at) {
       result[j] = wide;
       continue;
     }
-    Value four = arith::MulIOp::create(b, wide, words(0x01010101)); // a byte for each column
+    Value four = arith::MulIOp::create(b, wide, words(b, 0x01010101)); // a byte for each column
     auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
-    Value bias = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, APInt(8, format.bias)));
-    result[j] = arith::SubIOp::create(b, vector::BitCastOp::create(b, bytes, four), bias);
+    result[j] = subi(b, vector::BitCastOp::create(b, bytes, four), integers(b, bytes, format.bias));
   }
   return result;
 }
@@ -170,9 +162,7 @@ Halves PanelReader::step(Value at, const Halves &zeros) {
   auto load = [&](Value from) -> Value { return vector::LoadOp::create(b, bytes, memory, ValueRange{from}); };
   if (format.bits == 8)
     return {load(at), load(b.add(at, 4 * kLanes))};
-  auto constant = [&](uint8_t value) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, APInt(8, value)));
-  };
+  auto constant = [&](uint8_t value) { return integers(b, bytes, value); };
   Value raw = load(at);
   Halves codes = {arith::AndIOp::create(b, raw, constant(15)), arith::ShRUIOp::create(b, raw, constant(4))};
   if (!format.lookup) {
@@ -201,6 +191,6 @@ Halves PanelReader::start(Value negatedSum, const Halves &zeros) {
   Value sum = b.splat(negatedSum);
   if (zerosInStart())
     return {arith::MulIOp::create(b, sum, zeros[0]), arith::MulIOp::create(b, sum, zeros[1])};
-  Value all = arith::ShLIOp::create(b, sum, words(llvm::Log2_64(format.bias)));
+  Value all = shl(b, sum, llvm::Log2_64(format.bias));
   return {all, all};
 }

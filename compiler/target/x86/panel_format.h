@@ -13,6 +13,9 @@ namespace qwench::x86 {
 /// Columns of a step of codes: the four products of one vpdpbusd lane.
 constexpr int64_t kStepColumns = 4;
 
+/// Whether panels of such a weight begin with a scale for each row, by which products are multiplied in the end.
+bool hasRowScales(qwen::QuantType type);
+
 struct PanelFormat {
   int64_t bits;       ///< of a code
   int64_t bias;       ///< the unsigned byte that meets an activation is the code's value plus this; a power of two
@@ -23,7 +26,7 @@ struct PanelFormat {
   int64_t group;      ///< columns of a group of activations, and of the weight's scales if it has any
   float factor = 1;   ///< of every scale, for bytes that hold a multiple of the value
 
-  /// Of a weight of integer codes (QuantType::isInteger) whose activations have groups of `group` columns.
+  /// Of a weight that is read in groups of `group` columns.
   static PanelFormat of(qwen::QuantType type, int64_t group);
   /// What unpacked panels are: a byte for each code, relative scales in f32, no zero points, in scratch.
   PanelFormat unpacked(mlir::MLIRContext *context) const;
@@ -56,10 +59,10 @@ public:
   /// What a lane's sum of products starts from, where the codes of the activations' group sum to -`negatedSum`.
   Halves start(mlir::Value negatedSum, const Halves &zeros);
 
-private:
-  mlir::Value words(uint32_t value);
+  /// Whether zero points, as words, are left to start(): less one, a code of 8 bits does not fit a byte of step().
   bool zerosInStart() const { return format.zeroPoints && format.bits == 8; }
 
+private:
   KernelBuilder &b;
   const PanelFormat &format;
   mlir::Value memory;

@@ -1,5 +1,6 @@
 // Rows of activations in groups of signed bytes, and rows of quantized tables back in f32.
 #include "compiler/target/x86/group_kernel.h"
+#include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/kernels.h"
 
 using namespace mlir;
@@ -8,10 +9,6 @@ using namespace qwench::x86;
 using namespace qwench::qwen;
 
 namespace {
-
-/// 1.5 * 2^23: a float of magnitude below 2^22 added to it is rounded to an integer in the low bits of the sum.
-constexpr float kRounder = 12582912.0f;
-constexpr uint32_t kRounderBits = 0x4b400000;
 
 /// One group of a row: `valid` of its columns are there, the others are zeros.
 struct GroupWriter {
@@ -35,21 +32,17 @@ struct GroupWriter {
     return body(column, arith::SelectOp::create(b, mask, load(column), b.splat(0.0f)), result);
   }
 
-  Value constant(uint32_t value) {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(b.lanes(b.getI32Type()), APInt(32, value)));
-  }
-
   void emit() {
     Value largest = b.largest(fold(b.splat(0.0f), [&](Value, Value x, Value most) {
       return b.maxf(most, math::AbsFOp::create(b, x));
     }));
     Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::ONE, largest, b.f32(0));
     Value perUnit = b.splat(arith::SelectOp::create(b, some, b.divf(b.f32(127), largest), b.f32(0)));
-    Value sums = fold(constant(0), [&](Value column, Value x, Value sum) {
-      Value bits = vector::BitCastOp::create(b, b.lanes(b.getI32Type()), b.fma(x, perUnit, b.splat(kRounder)));
+    Value sums = fold(words(b, 0), [&](Value column, Value x, Value sum) {
+      Value bits = toBits(b, b.fma(x, perUnit, b.splat(kRounder)));
       Value code = arith::TruncIOp::create(b, b.lanes(b.getI8Type()), bits);
       vector::StoreOp::create(b, code, to, ValueRange{b.add(codes, column)});
-      return arith::AddIOp::create(b, sum, arith::SubIOp::create(b, constant(kRounderBits), bits)).getResult();
+      return addi(b, sum, subi(b, words(b, kRounderBits), bits));
     });
     Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.lanes(b.getI8Type())));
     for (int64_t column = llvm::alignTo(valid, kLanes); column < group; column += kLanes)
@@ -109,9 +102,7 @@ void x86::gatherQuantizedRow(KernelBuilder &b, const Weight &table, Value token,
   // A code of four bits lies with that of the lane sixteen further on.
   Value place = b.mul(format.bits == 4 ? b.rem(lane, kLanes) : lane, depth);
   Value upper = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, lane, b.index(kLanes));
-  auto constant = [&](uint8_t value) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, APInt(8, value)));
-  };
+  auto constant = [&](uint8_t value) { return integers(b, bytes, value); };
   auto valuesOf = [&](Value raw) -> Value {
     if (!type.isInteger())
       return scalesToFloat(b, raw, type.getStorage());
@@ -146,7 +137,7 @@ void x86::gatherQuantizedRow(KernelBuilder &b, const Weight &table, Value token,
       });
     });
   });
-  // ... and groups of 16 may end before a panel does.
+  // The table's columns are whole groups, which may be of 16, the result's whole panels of 32: zeros behind the table's.
   for (int64_t column = columns; column < padded(table.inputs()); column += kLanes)
     b.store(b.splat(0.0f), out.memory, b.add(target, column));
 }

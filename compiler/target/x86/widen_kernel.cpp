@@ -1,5 +1,6 @@
 #include "compiler/target/x86/widen_kernel.h"
 
+#include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/micro_kernel.h"
 
 #include <numeric>
@@ -38,17 +39,10 @@ struct Widening {
 
   /// Column c of the four of a step of codes: the unsigned byte's value, without zero and bias.
   Value column(Value codes, int64_t c, Value zero, Value scale) {
-    auto words = b.lanes(b.getI32Type());
-    auto constant = [&](int64_t value) -> Value {
-      return arith::ConstantOp::create(b, DenseElementsAttr::get(words, APInt(32, value)));
-    };
-    Value byte = vector::BitCastOp::create(b, words, codes);
-    if (c)
-      byte = arith::ShRUIOp::create(b, byte, constant(8 * c));
+    Value byte = shru(b, toBits(b, codes), 8 * c);
     if (c != 3)
-      byte = arith::AndIOp::create(b, byte, constant(255));
-    Value exact = arith::SubIOp::create(b, byte, zero ? zero : constant(format.bias));
-    Value value = arith::SIToFPOp::create(b, b.lanes(b.getF32Type()), exact);
+      byte = andi(b, byte, 255);
+    Value value = convert(b, subi(b, byte, zero ? zero : words(b, format.bias)));
     return scale ? b.mulf(value, scale) : value;
   }
 
@@ -66,7 +60,7 @@ struct Widening {
       prefetch(b, memory, at, format.stepBytes());
       for (int64_t half = 0; half < 2; ++half)
         for (int64_t c = 0; c < kStepColumns; c += kPair) {
-          Value zero = format.zeroPoints && format.bits == 8 ? zeros[half] : Value();
+          Value zero = reader.zerosInStart() ? zeros[half] : Value();
           Value even = column(bytes[half], c, zero, scales[half]), odd = column(bytes[half], c + 1, zero, scales[half]);
           store(even, odd, b.add(first, b.add(b.mul(step, kStepColumns), c)), half);
         }
@@ -87,10 +81,6 @@ struct Widening {
 
 } // namespace
 
-int64_t x86::widenedColumns(qwen::QuantType type) { return type.getGroup() == 16 ? 16 : 32; }
-
-bool x86::hasRowScales(qwen::QuantType type) { return type.getRowScales() || type.getGroup() == 0; }
-
 void x86::emitWiden(KernelBuilder &b, const Weight &weight, Value start, Value first, Value columns, Value to) {
   qwen::QuantType type = weight.quant();
   // Codes of a whole row are one run; any group of activations divides it.
@@ -102,7 +92,7 @@ void x86::emitWiden(KernelBuilder &b, const Weight &weight, Value start, Value f
   b.callShared(name, {weight.memory, start, first, columns, to}, [&](KernelBuilder &b, ValueRange arguments) {
     Value memory = arguments[0], begin = arguments[2];
     Widening widening{b, format, PanelReader(b, format, memory), memory, arguments[4], !type.isInteger()};
-    int64_t unit = std::gcd(widenedColumns(type), group);
+    int64_t unit = std::gcd(32, group);
     b.loop(b.index(0), arguments[3], unit, [&](Value done) {
       Value column = b.add(begin, done), which = b.div(column, group);
       Value at = b.add(b.add(arguments[1], format.headerBytes()), b.mul(which, format.groupBytes()));
