@@ -74,8 +74,9 @@ std::optional<int64_t> bytesOf(BufferOp buffer, int64_t maxRows) {
 
 /// The functions that only decode steps run: @decode and the layers it calls, unless @prefill calls them too.
 llvm::DenseSet<Operation *> decodeFunctions(ModuleOp module) {
+  static constexpr llvm::StringLiteral entries[2] = {"prefill", "decode"};
   llvm::DenseSet<Operation *> functions[2];
-  for (auto [entry, called] : llvm::zip(ArrayRef<StringRef>{"prefill", "decode"}, functions))
+  for (auto [entry, called] : llvm::zip(entries, functions))
     if (auto function = module.lookupSymbol<func::FuncOp>(entry)) {
       called.insert(function);
       function.walk([&, &reached = called](LayersOp layers) {
