@@ -139,7 +139,7 @@ def Qwen_RmsNormOp : Qwen_TileOp<"rms_norm"> {
 
 def Qwen_LinearOp : Qwen_TileOp<"linear", [AttrSizedOperandSegments]> {
   let summary = "x @ weight^T + bias: [T, N]";
-  let description = "x [T, K], weight [N, K], bias [N] or none. Tiles: rows by outputs.";
+  let description = "x [T, K], weight [N, K], bias [N] or none. Tiles: rows by outputs by inputs.";
   let arguments = (ins Qwen_Shaped:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$bias,
                        Variadic<AnyStridedMemRef>:$dests, OptionalAttr<DenseI64ArrayAttr>:$tile);
   let results = (outs Variadic<AnyRankedTensor>:$results);
@@ -295,7 +295,7 @@ def Qwen_FusedLinearOp : Qwen_TileOp<"fused_linear", [AttrSizedOperandSegments]>
   let description = [{
     `y = rms_norm(x, norm, eps) @ weight^T + bias`; with `swiglu` the N outputs are a gate half and an up half and the
     result is `silu(gate) * up` [T, N/2]; `residual` is added last. x [T, K], weight [N, K], bias [N], norm [K].
-    Tiles: rows by outputs.
+    Tiles: rows by outputs by inputs, where a target passes over a part of the inputs at a time.
   }];
   let arguments = (ins Qwen_Shaped:$input, AnyRankedTensor:$weight, Optional<AnyRankedTensor>:$bias,
                        Optional<AnyRankedTensor>:$norm, Optional<Qwen_Shaped>:$residual,
@@ -365,7 +365,7 @@ def Qwen_GroupedLinearOp : Qwen_TileOp<"grouped_linear"> {
   let description = [{
     Row i of the result, in segment e, is `x_i @ weight[e]^T` (with `swiglu`: as qwen.fused_linear, [T * k, N/2]).
     `x_i` is row `pairs[i] / top_k` of the input [T, K], or row i of the input [T * k, K] if not `gather`.
-    weight [E, N, K]. Tiles: outputs.
+    weight [E, N, K]. Tiles: outputs by inputs, as qwen.fused_linear's.
   }];
   let arguments = (ins Qwen_Shaped:$input, AnyRankedTensor:$weight, Qwen_Shaped:$offsets, Qwen_Shaped:$pairs,
                        I64Attr:$top_k, UnitAttr:$gather,
@@ -399,7 +399,7 @@ def Qwen_GroupedLinearCombineOp : Qwen_TileOp<"grouped_linear_combine", [AttrSiz
   let description = [{
     `qwen.combine(qwen.grouped_linear(x, weight), weights)` plus residual: x [T * k, K] in the order of `pairs`, weight
     [E, N, K]. A tile owns a range of outputs for all rows, so the sum needs no atomics and its order is fixed.
-    Tiles: outputs.
+    Tiles: outputs by inputs.
   }];
   let arguments = (ins Qwen_Shaped:$input, AnyRankedTensor:$weight, Qwen_Shaped:$weights, Qwen_Shaped:$offsets,
                        Qwen_Shaped:$pairs, Optional<Qwen_Shaped>:$residual, Variadic<AnyStridedMemRef>:$dests,

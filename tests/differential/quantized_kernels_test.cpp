@@ -263,7 +263,7 @@ struct Program {
     for (const char *name : {"combined", "embedded"})
       buffer(name, k, "t", 1, false);
 
-    std::string tile = "tile = array<i64: 8>", panels = "tile = array<i64: 512, 64>", eps = "eps = 1.0e-06 : f32";
+    std::string tile = "tile = array<i64: 8>", panels = "tile = array<i64: 512, 64, 128>", eps = "eps = 1.0e-06 : f32";
     auto quantize = [&](std::string from, std::string to) {
       if (group)
         return op("qwen.quantize(%" + from + ") outs(%" + to + ") {" + tile + "}", {from, to});
@@ -281,10 +281,10 @@ struct Program {
       return;
     op("qwen.dispatch(%ids) outs(%offsets, %pairs) {tile = array<i64: 1>}", {"ids", "offsets", "pairs"});
     op("qwen.grouped_linear(%q, %experts, %offsets, %pairs) outs(%hidden) {activation = 1 : i32, gather, top_k = 2 : i64, tile = "
-       "array<i64: 32>}",
+       "array<i64: 32, 128>}",
        {"q", "experts", "offsets", "pairs", "hidden"});
     quantize("hidden", "hidden_q");
-    op("qwen.grouped_linear_combine(%hidden_q, %down, %routing, %offsets, %pairs) outs(%combined) {tile = array<i64: 64>}",
+    op("qwen.grouped_linear_combine(%hidden_q, %down, %routing, %offsets, %pairs) outs(%combined) {tile = array<i64: 64, 128>}",
        {"hidden_q", "down", "routing", "offsets", "pairs", "combined"});
   }
 

@@ -67,7 +67,7 @@ void x86::emitLinear(KernelBuilder &b, Operation *op) {
   auto [begin, end] = b.tileRange(b.div(b.tile, columnTiles), b.rowsOf(map.dest), tile[0]);
   auto [firstPanel, lastPanel] = b.tileRange(b.rem(b.tile, columnTiles), b.index(w.panels()), panelsPerTile);
 
-  PanelProduct product{in, w};
+  PanelProduct product{in, w, tile[2]};
   Value count = b.sub(end, begin), first = begin;
   product.listRows(b, count, [&](Value i) { return b.add(first, i); });
   product.consecutive = true;

@@ -13,6 +13,7 @@ struct Machine {
   bool tiles = false;       ///< AMX tiles that multiply bf16
   bool int8Dot = false;     ///< dot products of four bytes: vpdpbusd
   bool byteShuffle = false; ///< shuffles of 64 bytes: vpshufb of AVX-512BW
+  int64_t firstLevel = 32 << 10;  ///< bytes of a core's first data cache
 };
 
 } // namespace qwench::x86

@@ -157,6 +157,7 @@ struct GroupedProduct {
   bool consecutive = true;                       ///< sorted rows follow one another in `in`
   std::function<void(Value, Value, Value, Value)> epilogue; ///< (lanes 0..15, lanes 16..31, sorted row, panel)
   int64_t panelsPerTile;
+  int64_t inputs; ///< of one pass over a panel
 
   void emit(KernelBuilder &b);
 };
@@ -165,7 +166,7 @@ void GroupedProduct::emit(KernelBuilder &b) {
   auto range = b.tileRange(b.tile, b.index(weight.panels()), panelsPerTile);
   Value firstPanel = range.first, lastPanel = range.second;
   int64_t experts = weight.type.getDimSize(0);
-  PanelProduct product{in, weight, consecutive};
+  PanelProduct product{in, weight, inputs, consecutive};
   b.loop(experts, 1, [&](Value expert) {
     Value begin = b.toIndex(b.loadScalar(offsets, expert)), end = b.toIndex(b.loadScalar(offsets, b.add(expert, 1)));
     Value matrix = b.mul(expert, weight.matrixStride());
@@ -197,7 +198,7 @@ void x86::emitGroupedLinear(KernelBuilder &b, Operation *op) {
   product.weight = b.weight(grouped.getWeight());
   product.offsets = b.rows(grouped.getOffsets()).memory;
   product.pairs = b.rows(grouped.getPairs()).memory;
-  product.panelsPerTile = tileSizes(op)[0] / kPanel;
+  product.panelsPerTile = tileSizes(op)[0] / kPanel, product.inputs = tileSizes(op)[1];
   product.consecutive = !grouped.getGather();
   product.inputRow = [&](Value i) {
     return grouped.getGather() ? b.div(b.toIndex(b.loadScalar(product.pairs, i)), grouped.getTopK()) : i;
@@ -221,7 +222,7 @@ void x86::emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
   product.weight = b.weight(combine.getWeight());
   product.offsets = b.rows(combine.getOffsets()).memory;
   product.pairs = b.rows(combine.getPairs()).memory;
-  product.panelsPerTile = tileSizes(op)[0] / kPanel;
+  product.panelsPerTile = tileSizes(op)[0] / kPanel, product.inputs = tileSizes(op)[1];
   product.inputRow = [](Value i) { return i; };
 
   // The tile's columns start as the residual (or zero) and gather the experts in ascending order.

@@ -17,14 +17,10 @@ namespace {
 constexpr int64_t kOffsetsAt = 0;
 constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
 constexpr int64_t kUnpackedAt = kProductsAt + 4 * kPanel * kMaxListedRows;
-/// Bytes of a piece: two thirds of a first-level cache of 48 KiB, with its scales.
-constexpr int64_t kPieceBytes = 36 << 10;
-/// Columns of a piece for tiles: 32 KiB of bf16. Rows that do not follow one another are gathered beside it.
-constexpr int64_t kPieceColumns = 512;
-constexpr int64_t kGatheredAt = kUnpackedAt + kPieceBytes;
-constexpr int64_t kGatheredStride = kPieceColumns + 32;
+// Rows that do not follow one another are gathered beside the piece.
+constexpr int64_t kGatheredAt = kUnpackedAt + PanelProduct::kMaxPieceBytes;
+constexpr int64_t kGatheredStride = PanelProduct::kMaxInputs + 32;
 constexpr int64_t kGatheredOffsetsAt = kGatheredAt + 2 * kMaxTileBlock * kGatheredStride;
-static_assert(2 * kPanel * kPieceColumns <= kPieceBytes);
 static_assert(kGatheredOffsetsAt + 8 * kMaxRowBlock <= kScratchBytes);
 
 /// Adds the products of rows of quantized activations with groups of a panel to C.
@@ -83,7 +79,7 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
     sum.emit(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), group, some, true);
   };
   PanelFormat wide = format.bits == 4 ? format.unpacked(b.getContext()) : format;
-  int64_t piece = std::max<int64_t>(1, kPieceBytes / wide.groupBytes());
+  int64_t piece = inputs / format.group;
   auto byPieces = [&] {
     b.loop(b.index(0), b.index(groups), piece, [&](Value group) {
       Value some = b.min(b.index(piece), b.sub(b.index(groups), group));
@@ -121,9 +117,8 @@ void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
   int64_t columns = weight.columns();
-  int64_t piece = in.element.isF32() ? kPieceColumns / 2 : kPieceColumns;
-  int64_t whole = columns / piece * piece;
-  b.loop(whole, piece, [&](Value first) { emitPiece(b, start, first, piece, count); });
+  int64_t whole = columns / inputs * inputs;
+  b.loop(whole, inputs, [&](Value first) { emitPiece(b, start, first, inputs, count); });
   if (whole < columns)
     emitPiece(b, start, b.index(whole), columns - whole, count);
   finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);

@@ -6,8 +6,13 @@
 namespace qwench::x86 {
 
 struct PanelProduct {
+  /// What a pass over a panel may take at most: bytes of its piece, and inputs.
+  static constexpr int64_t kMaxPieceBytes = 64 << 10;
+  static constexpr int64_t kMaxInputs = 1024;
+
   Rows in;
   Weight weight;
+  int64_t inputs;           ///< of one pass over a panel, where these are cut
   bool consecutive = false; ///< listed rows follow one another in memory
 
   /// Takes the listed rows' products with one panel, lanes 0..15 and 16..31.

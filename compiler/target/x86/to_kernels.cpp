@@ -2,6 +2,7 @@
 // Assumes: planned stage. Guarantees: each tile program is a function (batch, [layer, instance,] scratch, tile) without
 // qwen ops but step_field; entry points and layer functions hold only launches, calls and the loop over layers.
 #include "compiler/target/planned_functions.h"
+#include "compiler/target/x86/cost_model.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
 
@@ -52,6 +53,8 @@ struct ToKernelsPass : PassWrapper<ToKernelsPass, OperationPass<ModuleOp>> {
       const TileProgram *program = findTileProgram(op);
       if (!program)
         return op->emitOpError("expected an op that this target has a tile program for");
+      if (failed(verifyTile(machine, op)))
+        return failure();
       emitKernel(module, op, *program, name, machine);
       KernelBuilder counter(host);
       LaunchOp::create(host, name, program->tiles(counter, op), ValueRange{host.batch, host.layer, host.instance});

@@ -1,6 +1,7 @@
 #include "compiler/target/x86/x86_target.h"
 
 #include "compiler/emit/codegen.h"
+#include "compiler/target/x86/cost_model.h"
 #include "compiler/target/x86/group_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
@@ -79,8 +80,10 @@ public:
       int64_t stride = llvm::alignTo(width, std::max(x86::kPanel, 64 / bytes));
       return stride * bytes % 1024 ? stride : stride + 64 / bytes;
     };
-    p.tile = tileSizes;
-    p.attentionSplit = attentionSplit;
+    p.tile = [machine = machine(), input = p.matrixInput](Operation *op, int64_t rowBound) {
+      return x86::tileSizesOf(machine, op, rowBound, [&](Type weight) { return input(weight, rowBound); });
+    };
+    p.attentionSplit = x86::attentionSplit;
     p.threadScratchBytes = x86::kScratchBytes;
     p.cacheGranule = x86::kKeyBlock;
     p.prefillRows = x86::kMaxListedRows;
@@ -166,6 +169,7 @@ private:
     m.tiles = m.bf16Dot && features.lookup("amx-tile") && features.lookup("amx-bf16");
     m.int8Dot = features.lookup("avx512vnni");
     m.byteShuffle = features.lookup("avx512bw");
+    m.firstLevel = x86::firstLevelCache(cpu);
     return m;
   }
 
@@ -179,35 +183,6 @@ private:
       if (features.lookup(feature))
         names.push_back(feature);
     return names;
-  }
-
-  /// Columns of a tile are a few panels: enough tiles to share, long enough streams of weights.
-  static SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
-    if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op))
-      return {x86::kMaxListedRows, x86::kPanel};
-    if (isa<qwen::GroupedLinearOp, qwen::GroupedLinearCombineOp>(op))
-      return {x86::kPanel};
-    if (isa<qwen::FusedRouterOp>(op))
-      return {rowBound > 16 ? 12 : 1};
-    if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
-      auto query = cast<ShapedType>(attention.getQuery().getType());
-      int64_t group = query.getDimSize(1) / attention.getCache().getType().getHeads();
-      return {rowBound > 16 ? std::max<int64_t>(1, x86::kQueryBlock / group) : 1};
-    }
-    if (isa<qwen::AttentionCombineOp>(op))
-      return {1, 1};
-    if (isa<qwen::DispatchOp>(op))
-      return {1};
-    return {rowBound > 16 ? 8 : 1};
-  }
-
-  /// Steps of few rows have few tiles; prefill has enough rows. A run is at least one block of keys.
-  static AttentionSplit attentionSplit(qwen::AttentionOp op, int64_t rowBound, int64_t maxContext) {
-    if (rowBound > 16)
-      return {};
-    int64_t wanted = llvm::divideCeil(x86::kAttentionTiles, op.getCache().getType().getHeads());
-    int64_t longest = op.getWindow() ? std::min<int64_t>(*op.getWindow() + x86::kKeyBlock, maxContext) : maxContext;
-    return {std::max<int64_t>(1, std::min(wanted, longest / x86::kKeyBlock)), x86::kKeyBlock};
   }
 
   std::string cpu;

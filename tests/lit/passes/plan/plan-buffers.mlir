@@ -23,7 +23,7 @@
 // CHECK: %[[X:.*]] = qwen.buffer[%[[T]]] at [[STREAM:[0-9]+]] : memref<?x64xf32
 // CHECK: qwen.qk_norm_rope_cache({{.*}}) into %{{.*}}[%{{.*}}] outs(%[[Q:[0-9]+]])
 // CHECK: qwen.attention(%[[Q]], %{{.*}}) over %{{.*}} outs(%{{[0-9]+}}) {scale = {{.*}}, tile = array<i64: 48>} : (memref<?x4x32xbf16,
-// CHECK: qwen.fused_linear({{.*}}) residual(%[[X]]) outs(%[[X]]) {tile = array<i64: 512, 32>}
+// CHECK: qwen.fused_linear({{.*}}) residual(%[[X]]) outs(%[[X]]) {tile = array<i64: 512, 32, 128>}
 // Routing lists have a row for each pair of token and expert, and E + 1 offsets.
 // CHECK: %[[E:.*]] = qwen.buffer at {{[0-9]+}} : memref<7xi32
 // CHECK: %[[PAIRS:.*]] = arith.muli %[[T]], %{{.*}} : index
