@@ -48,7 +48,7 @@ Result<bool> Device::tryOrdinal(int ordinal) {
   if (Status status = QWENCH_CALL(*driver, deviceName, name, sizeof name - 1, handle); !status)
     return status.takeError();
   gpuName = name;
-  Result<std::string> arch = readArch();
+  Result<std::string> arch = driver->architecture(handle);
   if (!arch)
     return arch.takeError();
   gpuArch = arch.take();
@@ -74,23 +74,6 @@ Result<bool> Device::tryOrdinal(int ordinal) {
       first = std::move(status);
   }
   return first.takeError();
-}
-
-Result<std::string> Device::readArch() {
-  if (driver->isCuda()) {
-    int major = 0, minor = 0;
-    if (Status status = QWENCH_CALL(*driver, deviceAttribute, &major, kCudaComputeMajor, handle); !status)
-      return status.takeError();
-    if (Status status = QWENCH_CALL(*driver, deviceAttribute, &minor, kCudaComputeMinor, handle); !status)
-      return status.takeError();
-    return "sm_" + std::to_string(major * 10 + minor);
-  }
-  // Twice the size that we know: later drivers fill in the structure of their version of this symbol.
-  std::vector<char> properties(2 * kHipPropertiesBytes);
-  if (Status status = QWENCH_CALL(*driver, deviceProperties, properties.data(), handle); !status)
-    return status.takeError();
-  std::string arch(properties.data() + kHipArchOffset, strnlen(properties.data() + kHipArchOffset, kHipArchBytes));
-  return arch.substr(0, arch.find(':')); // "gfx942:sramecc+:xnack-"
 }
 
 Status Device::loadImage(const QwenchImage &image) {

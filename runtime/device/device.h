@@ -60,7 +60,6 @@ private:
       : driver(std::move(driver)), program(program) {}
 
   Result<bool> tryOrdinal(int ordinal); ///< false: no image fits
-  Result<std::string> readArch();
   Status loadImage(const QwenchImage &image);
   Status findKernels();
 

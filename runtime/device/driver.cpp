@@ -1,11 +1,14 @@
 #include "runtime/device/driver.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <dlfcn.h>
 #include <string>
 #include <vector>
 
 namespace qwench {
+
+using namespace driver_numbers;
 
 namespace {
 
@@ -25,7 +28,7 @@ const Vendor &vendorOf(std::string_view api) {
   return api == "cuda" ? cuda : rocm;
 }
 
-/// dlerror() without what follows the first colon of its own: "libcuda.so.1: cannot open ...".
+/// Why dlopen failed: "libcuda.so.1: cannot open shared object file: ...".
 std::string loaderMessage() {
   const char *text = dlerror();
   return text ? text : "unknown reason";
@@ -103,6 +106,23 @@ Status Driver::checkVersion(std::string_view api) {
   const int major = version / (cuda ? 1000 : 10000000), minor = version % (cuda ? 1000 : 10000000) / (cuda ? 10 : 100000);
   return userError("the " + std::string(vendorOf(api).driver) + " is too old: expected one for " +
                    vendorOf(api).oldest + " or newer, found " + std::to_string(major) + "." + std::to_string(minor));
+}
+
+Result<std::string> Driver::architecture(int device) const {
+  if (isCuda()) {
+    int major = 0, minor = 0;
+    if (Status status = QWENCH_CALL(*this, deviceAttribute, &major, kCudaComputeMajor, device); !status)
+      return status.takeError();
+    if (Status status = QWENCH_CALL(*this, deviceAttribute, &minor, kCudaComputeMinor, device); !status)
+      return status.takeError();
+    return "sm_" + std::to_string(major * 10 + minor);
+  }
+  // Twice the size that we know: later drivers fill in the structure of their version of this symbol.
+  std::vector<char> properties(2 * kHipPropertiesBytes);
+  if (Status status = QWENCH_CALL(*this, deviceProperties, properties.data(), device); !status)
+    return status.takeError();
+  std::string arch(properties.data() + kHipArchOffset, strnlen(properties.data() + kHipArchOffset, kHipArchBytes));
+  return arch.substr(0, arch.find(':')); // "gfx942:sramecc+:xnack-"
 }
 
 Status Driver::check(DriverResult result, const char *call) const {

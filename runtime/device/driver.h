@@ -5,6 +5,7 @@
 #include "runtime/device/symbols.h"
 
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace qwench {
@@ -20,6 +21,9 @@ public:
   Driver(const Driver &) = delete;
 
   bool isCuda() const { return contextRetain != nullptr; }
+
+  /// What images call the architecture of a device: "sm_90", "gfx942".
+  Result<std::string> architecture(int device) const;
 
   /// Success, or an error that names the call, the driver's name of the number, and its meaning.
   Status check(DriverResult result, const char *call) const;

@@ -2,10 +2,7 @@
 #include "runtime/device/driver.h"
 #include "tests/e2e/machine.h"
 
-#include <cstring>
-
 using namespace qwench;
-using namespace qwench::driver_numbers;
 
 namespace {
 
@@ -14,20 +11,10 @@ Result<std::string> firstArchitecture(const Driver &driver) {
   int device = 0;
   if (Status status = QWENCH_CALL(driver, deviceGet, &device, 0); !status)
     return status.takeError();
-  if (driver.isCuda()) {
-    int major = 0, minor = 0;
-    Status first = QWENCH_CALL(driver, deviceAttribute, &major, kCudaComputeMajor, device);
-    Status second = QWENCH_CALL(driver, deviceAttribute, &minor, kCudaComputeMinor, device);
-    if (!first || !second)
-      return first ? second.takeError() : first.takeError();
-    const bool suffix = minor == 0 && (major == 9 || major == 10); // sm_90a, sm_100a
-    return "sm_" + std::to_string(major * 10 + minor) + (suffix ? "a" : "");
-  }
-  std::vector<char> properties(2 * kHipPropertiesBytes);
-  if (Status status = QWENCH_CALL(driver, deviceProperties, properties.data(), device); !status)
-    return status.takeError();
-  std::string arch(properties.data() + kHipArchOffset, strnlen(properties.data() + kHipArchOffset, kHipArchBytes));
-  return arch.substr(0, arch.find(':'));
+  Result<std::string> arch = driver.architecture(device);
+  if (arch && (*arch == "sm_90" || *arch == "sm_100"))
+    *arch += "a";
+  return arch;
 }
 
 e2e::Machine findGpu() {
