@@ -3,6 +3,7 @@
 
 #include "dialects/Qwen.h"
 #include "dialects/quantization/type.h"
+#include "dialects/tensor_names.h"
 
 #include "mlir/IR/SymbolTable.h"
 
@@ -45,13 +46,6 @@ Result<Element> elementOf(WeightOp weight) {
   if (type.isBF16())
     return Element::BF16;
   return internalError(quoted(weight) + ": expected element type f32, bf16 or a quantized one");
-}
-
-std::string substitute(StringRef text, StringRef key, int64_t value) {
-  std::string result;
-  for (size_t at; (at = text.find(key)) != StringRef::npos; text = text.drop_front(at + key.size()))
-    result += text.take_front(at).str() + std::to_string(value);
-  return result + text.str();
 }
 
 class Planner {
@@ -174,10 +168,8 @@ bool keepsCodes(WeightOp weight, const hf::QuantizedMatrix &matrix) {
 
 Status Planner::addSource(WeightOp weight, int64_t instance, int64_t expert, std::vector<Segment> &segments) {
   Extents extents = *extentsOf(weight);
-  bool perExpert = weight.getSource()->contains("{expert}");
-  std::string name = substitute(*weight.getSource(), "{expert}", expert);
-  if (!weight.getLayers().empty())
-    name = substitute(name, "{layer}", weight.getLayers()[instance]);
+  bool perExpert = qwen::hasTensorPerExpert(weight);
+  std::string name = qwen::tensorName(weight, instance, expert);
   Result<std::shared_ptr<const hf::QuantizedMatrix>> quantized = source->findQuantized(name);
   if (!quantized)
     return quantized.takeError();

@@ -2,6 +2,7 @@
 
 #include "dialects/evaluator/Cache.h"
 #include "dialects/quantization/type.h"
+#include "dialects/tensor_names.h"
 #include "runtime/abi/xxh64.h"
 
 #include <cmath>
@@ -20,12 +21,6 @@ double uniform(uint64_t stream, uint64_t index) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
   return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1.0;
-}
-
-void replace(std::string &text, StringRef what, int64_t by) {
-  size_t at = text.find(what);
-  if (at != std::string::npos)
-    text.replace(at, what.size(), std::to_string(by));
 }
 
 /// Elements before a part's next block: of [E, N, K] the blocks are the N * K elements of an expert.
@@ -54,15 +49,6 @@ Status roundToElement(WeightOp weight, int64_t instance, std::vector<float> &val
 }
 
 } // namespace
-
-std::string tensorName(WeightOp weight, int64_t instance, int64_t expert) {
-  std::string name = weight.getSource()->str();
-  if (!weight.getLayers().empty())
-    replace(name, "{layer}", weight.getLayers()[instance]);
-  if (expert >= 0)
-    replace(name, "{expert}", expert);
-  return name;
-}
 
 Result<std::vector<float>> RandomWeights::load(WeightOp weight, int64_t instance) {
   RankedTensorType type = typeOf(weight);

@@ -42,9 +42,6 @@ private:
   Find find;
 };
 
-/// Name of the checkpoint tensor: `source` with `{layer}` replaced, and `{expert}` too unless expert < 0.
-std::string tensorName(qwen::WeightOp weight, int64_t instance, int64_t expert);
-
 /// Instance `instance` of any weight: from `provider` if it has a source, else of its parts, concatenated
 /// along N.
 Result<Tensor> loadWeight(qwen::WeightOp weight, int64_t instance, WeightProvider &provider);

@@ -10,6 +10,7 @@
 //
 //   qwen.weight @q : tensor<128x64xbf16> ...  =>  qwen.weight @q : tensor<128x64x!qwen.quant<i4, group = 64, scale = f16>>
 #include "dialects/quantization/names.h"
+#include "dialects/tensor_names.h"
 #include "passes/Passes.h"
 #include "passes/fault.h"
 #include "passes/quantize/FormatRules.h"
@@ -42,24 +43,14 @@ void addUse(Operation *user, Uses &uses) {
 
 RankedTensorType typeOf(WeightOp weight) { return cast<RankedTensorType>(weight.getType()); }
 
-void replaceAll(std::string &text, StringRef what, int64_t by) {
-  if (size_t at = text.find(what); at != std::string::npos)
-    text.replace(at, what.size(), std::to_string(by));
-}
-
 /// The names that rules may know a weight's tensors by, for each of its tensors.
 std::vector<SmallVector<std::string, 3>> namesOf(WeightOp weight, const Uses &uses) {
   std::vector<SmallVector<std::string, 3>> tensors;
-  bool perExpert = weight.getSource()->contains("{expert}");
-  int64_t experts = perExpert && typeOf(weight).getRank() == 3 ? typeOf(weight).getDimSize(0) : 1;
+  int64_t experts = hasTensorPerExpert(weight) && typeOf(weight).getRank() == 3 ? typeOf(weight).getDimSize(0) : 1;
   for (int64_t instance = 0; instance < int64_t(weight.getInstances()); ++instance)
     for (int64_t expert = 0; expert < experts; ++expert) {
-      std::string name = weight.getSource()->str();
-      if (!weight.getLayers().empty())
-        replaceAll(name, "{layer}", weight.getLayers()[instance]);
-      replaceAll(name, "{expert}", expert);
       auto &names = tensors.emplace_back();
-      names = {name, weight.getSymName().str()};
+      names = {tensorName(weight, instance, expert), weight.getSymName().str()};
       if (uses.lookup && uses.product)
         names.push_back("lm_head"); // a tied table is the head, too
     }
@@ -137,7 +128,7 @@ private:
   }
 
   LogicalResult choose(WeightOp weight) {
-    const Uses &used = uses[weight.getSymNameAttr()];
+    Uses used = uses.lookup(weight.getSymNameAttr());
     std::vector<SmallVector<std::string, 3>> tensors = namesOf(weight, used);
     int rule = ruleFor(tensors.front());
     bool onlyFloats = used.router || !used.product;
@@ -180,7 +171,7 @@ private:
   bool overridden(ModuleOp module, size_t i) {
     for (auto weight : module.getOps<WeightOp>())
       if (weight.getSource() && typeOf(weight).getRank() > 1) {
-        auto names = namesOf(weight, uses[weight.getSymNameAttr()]).front();
+        auto names = namesOf(weight, uses.lookup(weight.getSymNameAttr())).front();
         if (ruleFor(names) > static_cast<int>(i) &&
             llvm::any_of(names, [&](const std::string &name) { return takes(rules[i], name); }))
           return true;

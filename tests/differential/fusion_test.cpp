@@ -1,5 +1,6 @@
 // Whatever fusions run, a model computes the same: every fusion alone, all, all but one, and none, on the
 // configurations of golden models with pseudo-random weights.
+#include "dialects/tensor_names.h"
 #include "passes/Pipelines.h"
 #include "tests/reference/logits.h"
 #include "tests/reference/model.h"
@@ -17,7 +18,7 @@ namespace {
 class Weights : public evaluator::WeightProvider {
 public:
   Result<std::vector<float>> load(qwen::WeightOp weight, int64_t instance) override {
-    auto [entry, fresh] = known.try_emplace(evaluator::tensorName(weight, instance, -1));
+    auto [entry, fresh] = known.try_emplace(qwen::tensorName(weight, instance, -1));
     if (fresh)
       entry->second = *random.load(weight, instance);
     return entry->second;
