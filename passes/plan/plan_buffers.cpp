@@ -21,6 +21,21 @@ using namespace qwench::qwen;
 
 namespace {
 
+/// (batch, cache) -> logits.
+bool isForward(func::FuncOp function) {
+  TypeRange types = function.getArgumentTypes();
+  return !function.isDeclaration() && types.size() == 2 && isa<BatchType>(types[0]) && isa<CacheType>(types[1]) &&
+         function.getNumResults() == 1;
+}
+
+/// (x, rope, batch, cache, layer, instance) -> x.
+bool isLayer(func::FuncOp function) {
+  TypeRange types = function.getArgumentTypes();
+  return !function.isDeclaration() && types.size() == 6 && llvm::all_of(types.take_front(2), llvm::IsaPred<RankedTensorType>) &&
+         isa<BatchType>(types[2]) && isa<CacheType>(types[3]) && types[4].isIndex() && types[5].isIndex() &&
+         function.getNumResults() == 1;
+}
+
 /// Rewrites the functions of one entry point.
 class EntryPlanner {
 public:
@@ -136,6 +151,8 @@ func::FuncOp EntryPlanner::emit(func::FuncOp source, FunctionStorage &storage, A
 }
 
 FailureOr<int64_t> EntryPlanner::run(func::FuncOp forward) {
+  if (!isForward(forward))
+    return forward.emitOpError("expected (batch, cache) -> logits and a body");
   FunctionStorage top(properties, rowBound);
   if (failed(top.analyze(forward)))
     return failure();
@@ -151,11 +168,15 @@ FailureOr<int64_t> EntryPlanner::run(func::FuncOp forward) {
     callees.insert(callee.getValue());
   for (StringRef callee : callees) {
     auto layer = symbols.lookup<func::FuncOp>(callee);
+    if (!isLayer(layer))
+      return layer.emitOpError("expected (x, rope, batch, cache, layer, instance) -> x and a body");
     FunctionStorage local(properties, rowBound);
     for (unsigned i : {0u, 1u}) {
-      const View &view = *top.lookup(layers->getOperand(i));
-      const Storage &pinned = top.storage(view.storage);
-      local.pin(layer.getArgument(i), view, pinned.offset, pinned.bytes);
+      const View *view = top.lookup(layers->getOperand(i));
+      if (!view)
+        return layers.emitOpError("expected hidden states and a rope table that are computed");
+      const Storage &pinned = top.storage(view->storage);
+      local.pin(layer.getArgument(i), *view, pinned.offset, pinned.bytes);
     }
     if (failed(local.analyze(layer)))
       return failure();

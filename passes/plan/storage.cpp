@@ -158,7 +158,15 @@ LogicalResult FunctionStorage::addOp(Operation *op) {
   }
   if (auto layers = dyn_cast<LayersOp>(op))
     return addView(op, layers.getHidden(), layers.getResult(), 0);
-  auto rowsOf = [&](Value value) { return views.lookup(value).rows; };
+  auto addResultsLike = [&](Value operand) -> LogicalResult {
+    const View *view = lookup(operand);
+    if (!view)
+      return op->emitOpError("expected an op that planning knows");
+    RowCount rows = view->rows; // a copy: the map moves its entries when it grows
+    for (Value result : op->getResults())
+      addResult(op, result, rows);
+    return success();
+  };
   if (isa<EmbeddingOp, RopeTableOp>(op)) {
     addResult(op, op->getResult(0), {RowCount::Rows, 1});
   } else if (isa<OutputRowsOp>(op)) {
@@ -169,17 +177,13 @@ LogicalResult FunctionStorage::addOp(Operation *op) {
     addResult(op, dispatch.getResults()[0], {RowCount::Fixed, offsets.getDimSize(0)});
     addResult(op, dispatch.getResults()[1], {RowCount::Rows, experts.getDimSize(1)});
   } else if (auto grouped = dyn_cast<GroupedLinearOp>(op)) {
-    addResult(op, op->getResult(0), rowsOf(grouped.getPairs()));
+    return addResultsLike(grouped.getPairs());
   } else if (auto combine = dyn_cast<CombineOp>(op)) {
-    addResult(op, op->getResult(0), rowsOf(combine.getWeights()));
+    return addResultsLike(combine.getWeights());
   } else if (auto combine = dyn_cast<GroupedLinearCombineOp>(op)) {
-    addResult(op, op->getResult(0), rowsOf(combine.getWeights()));
-  } else if (op->getNumOperands() && lookup(op->getOperand(0))) {
-    RowCount rows = rowsOf(op->getOperand(0));
-    for (Value result : op->getResults())
-      addResult(op, result, rows);
+    return addResultsLike(combine.getWeights());
   } else {
-    return op->emitOpError("expected an op that planning knows");
+    return addResultsLike(op->getNumOperands() ? op->getOperand(0) : Value());
   }
   return success();
 }

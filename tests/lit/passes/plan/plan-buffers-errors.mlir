@@ -38,3 +38,39 @@ func.func @forward(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 
   %y = qwen.layers(%x, %rope, %batch, %cache) through [@layer] : (tensor<?x32xf32>, tensor<?x8xf32>, !qwen.batch, !qwen.cache<layers = 1, heads = 1, dim = 32, bf16>) -> tensor<?x32xf32>
   return %y : tensor<?x32xf32>
 }
+
+// -----
+
+// expected-error @below {{expected (batch, cache) -> logits and a body}}
+func.func private @forward(!qwen.batch) -> tensor<?x32xf32>
+
+// -----
+
+// expected-error @below {{expected (x, rope, batch, cache, layer, instance) -> x and a body}}
+func.func private @layer(tensor<?x32xf32>) -> tensor<?x32xf32>
+qwen.weight @table : tensor<40x32xbf16> instances 1 layers [] source "table"
+qwen.rotary @rope fixed scaling 1.0 {inv_freq = array<f32: 1.0, 0.5, 0.25, 0.125>}
+func.func @forward(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 32, bf16>) -> tensor<?x32xf32> {
+  %c0 = arith.constant 0 : index
+  %table = qwen.param @table[%c0] : tensor<40x32xbf16>
+  %x = qwen.embedding(%batch, %table) : (!qwen.batch, tensor<40x32xbf16>) -> tensor<?x32xf32>
+  %rope = qwen.rope_table(%batch) @rope : (!qwen.batch) -> tensor<?x8xf32>
+  %y = qwen.layers(%x, %rope, %batch, %cache) through [@layer] : (tensor<?x32xf32>, tensor<?x8xf32>, !qwen.batch, !qwen.cache<layers = 1, heads = 1, dim = 32, bf16>) -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
+
+// -----
+
+qwen.weight @table : tensor<40x32xbf16> instances 1 layers [] source "table"
+func.func @layer(%x: tensor<?x32xf32>, %rope: tensor<?x8xf32>, %batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 32, bf16>, %layer: index, %instance: index) -> tensor<?x32xf32> {
+  return %x : tensor<?x32xf32>
+}
+func.func @forward(%batch: !qwen.batch, %cache: !qwen.cache<layers = 1, heads = 1, dim = 32, bf16>) -> tensor<?x32xf32> {
+  %c0 = arith.constant 0 : index
+  %table = qwen.param @table[%c0] : tensor<40x32xbf16>
+  %x = qwen.embedding(%batch, %table) : (!qwen.batch, tensor<40x32xbf16>) -> tensor<?x32xf32>
+  %rope = arith.constant dense<1.0> : tensor<4x8xf32>
+  // expected-error @below {{expected hidden states and a rope table that are computed}}
+  %y = qwen.layers(%x, %rope, %batch, %cache) through [@layer] : (tensor<?x32xf32>, tensor<4x8xf32>, !qwen.batch, !qwen.cache<layers = 1, heads = 1, dim = 32, bf16>) -> tensor<?x32xf32>
+  return %y : tensor<?x32xf32>
+}
