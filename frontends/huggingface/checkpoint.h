@@ -28,8 +28,7 @@ struct ExpectedTensor {
 std::vector<ExpectedTensor> expectedTensors(const ModelConfig &config);
 
 /// Reads the text of model.safetensors.index.json: tensor name to file name. File names that are not plain
-/// names (with
-/// '/', or "..") are errors.
+/// names (with '/', or "..") are errors.
 Result<std::map<std::string, std::string>> parseIndex(std::string_view json, std::string_view where);
 
 /// A model directory's weights, mapped. Cheap to copy; views stay valid while a copy lives. Reading is
@@ -46,8 +45,7 @@ public:
 
   /// The tensor of that canonical name. `model.layers.N.mlp.experts.M.{gate,up,down}_proj.weight` also
   /// resolves to a slice of the fused `model.layers.N.mlp.experts.gate_up_proj` [experts, 2 * I, hidden]
-  /// (gate rows first) or
-  /// `.down_proj` [experts, hidden, I]. Fails if there is no such tensor.
+  /// (gate rows first) or `.down_proj` [experts, hidden, I]. Fails if there is no such tensor.
   Result<TensorView> find(std::string_view name) const;
 
   /// Whether everything the configuration calls for is there, with the right shape and a type of f32, f16 or

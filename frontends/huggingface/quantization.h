@@ -2,13 +2,11 @@
 //   fp8   transformers' fine-grained FP8 (integrations/finegrained_fp8.py): X.weight F8_E4M3 [N, K] and
 //         X.weight_scale_inv [ceil(N / 128), ceil(K / 128)]; value = weight * weight_scale_inv
 //   gptq  AutoGPTQ and GPTQModel: X.qweight I32 [K * bits / 32, N], codes of consecutive columns from the
-//   lowest bits up;
-//         X.qzeros I32 [groups, N * bits / 32], the same along N; X.scales [groups, N]; X.g_idx I32 [K], the
-//         group of each column (may be absent). Format "gptq" stores zero - 1 (modulo 2^bits), "gptq_v2" the
-//         zero itself.
+//         lowest bits up; X.qzeros I32 [groups, N * bits / 32], the same along N; X.scales [groups, N];
+//         X.g_idx I32 [K], the group of each column (may be absent). Format "gptq" stores zero - 1 (modulo
+//         2^bits), "gptq_v2" the zero itself.
 //   awq   AutoAWQ's "gemm": X.qweight I32 [K, N / 8], X.qzeros I32 [groups, N / 8], X.scales [groups, N];
-//   nibble i of
-//         a word holds output 0, 2, 4, 6, 1, 3, 5, 7 of its eight
+//         nibble i of a word holds output 0, 2, 4, 6, 1, 3, 5, 7 of its eight
 // Of gptq and awq: value = (code - zero) * scale, groups = ceil(K / group_size).
 #pragma once
 
