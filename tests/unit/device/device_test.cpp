@@ -1,7 +1,6 @@
 // Sessions on a GPU, against drivers that keep device memory in host memory (fake_driver.h).
-#include "runtime/core/session.h"
 #include "tests/unit/device/fake_driver.h"
-#include "tests/unit/runtime/fake_program.h"
+#include "tests/unit/runtime/sessions.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,6 +13,8 @@
 namespace qwench {
 namespace {
 
+using fake::logits;
+using fake::prompt;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -86,13 +87,6 @@ const Vendor kVendors[] = {
       "hipGraphInstantiateWithFlags", "hipGraphLaunch", "hipEventCreateWithFlags", "hipModuleLoadDataEx",
       "hipModuleLaunchKernel", "hipModuleLaunchKernel:2"}}};
 
-std::vector<int32_t> prompt(int64_t count) {
-  std::vector<int32_t> tokens(count);
-  for (int64_t i = 0; i < count; ++i)
-    tokens[i] = static_cast<int32_t>((3 + i * 7) % fake::kVocabulary);
-  return tokens;
-}
-
 class DeviceTest : public testing::TestWithParam<Vendor> {
 protected:
   void SetUp() override {
@@ -120,13 +114,6 @@ protected:
     std::unique_ptr<Session> session;
     outcome = Session::open(program, *model, options, session);
     return session;
-  }
-
-  static std::vector<float> logits(const Session &session, int32_t sequence) {
-    const float *data = nullptr;
-    Outcome outcome = session.logits(sequence, &data);
-    EXPECT_TRUE(outcome) << outcome.message;
-    return outcome ? std::vector<float>(data, data + fake::kVocabulary) : std::vector<float>();
   }
 
   QwenchProgram program = programFor(*GetParam().device);

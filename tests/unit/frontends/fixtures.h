@@ -2,7 +2,7 @@
 // away.
 #pragma once
 
-#include "frontends/huggingface/config.h"
+#include "frontends/huggingface/checkpoint.h"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -102,6 +102,17 @@ inline ModelConfig parsed(const Json &json) {
 /// The error's message, or "no error".
 template <typename T> std::string messageOf(const Result<T> &result) {
   return result ? "no error" : result.error().message;
+}
+
+/// The message of opening and validating a directory with this model.safetensors, DIR for the directory.
+inline std::string validate(const ModelConfig &config, const std::string &file) {
+  TemporaryDirectory directory;
+  directory.write("model.safetensors", file);
+  Result<Checkpoint> checkpoint = Checkpoint::open(directory.path());
+  std::string message = checkpoint ? messageOf(checkpoint->validate(config)) : messageOf(checkpoint);
+  if (size_t at = message.find(directory.path()); at != std::string::npos)
+    message.replace(at, directory.path().size(), "DIR");
+  return message;
 }
 
 } // namespace qwench::hf::testing

@@ -16,8 +16,6 @@
 #include <cstring>
 #include <map>
 #include <random>
-#include <sys/mman.h>
-#include <unistd.h>
 
 using namespace qwench;
 using namespace qwench::pack;
@@ -25,6 +23,7 @@ using namespace qwench::quantization;
 using ::testing::HasSubstr;
 using qwench::pack::reading::packed;
 using qwench::pack::reading::Panels;
+using qwench::pack::reading::tryPacking;
 
 namespace {
 
@@ -145,16 +144,10 @@ TEST_F(Quantized, NumbersThatAreNotFiniteAreErrorsOfTheTensor) {
     RandomSource source;
     source.add("w", 40, 64);
     source.tensors["w"][33 * 64 + 5] = NAN;
-    Result<PackPlan> plan = planPacking(*module, source);
-    ASSERT_TRUE(plan);
-    int fd = memfd_create("section", 0);
-    PackOptions options;
-    options.descriptor = fd;
-    Status status = runPacking(*plan, source, options);
-    close(fd);
-    ASSERT_FALSE(status);
-    EXPECT_EQ(status.error().fault, Error::Fault::User);
-    EXPECT_THAT(status.error().message, HasSubstr("tensor 'w', row 33: expected finite numbers to quantize, found nan in column 5"));
+    Result<std::vector<uint8_t>> bytes = tryPacking(*module, source, 1);
+    ASSERT_FALSE(bytes);
+    EXPECT_EQ(bytes.error().fault, Error::Fault::User);
+    EXPECT_THAT(bytes.error().message, HasSubstr("tensor 'w', row 33: expected finite numbers to quantize, found nan in column 5"));
   }
 }
 

@@ -1,5 +1,4 @@
-#include "runtime/core/session.h"
-#include "tests/unit/runtime/fake_program.h"
+#include "tests/unit/runtime/sessions.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,15 +8,10 @@
 namespace qwench {
 namespace {
 
+using fake::logits;
+using fake::prompt;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-std::vector<int32_t> prompt(int64_t count, int32_t first = 1) {
-  std::vector<int32_t> tokens(count);
-  for (int64_t i = 0; i < count; ++i)
-    tokens[i] = static_cast<int32_t>((first + i * 7) % fake::kVocabulary);
-  return tokens;
-}
 
 class SessionTest : public testing::Test {
 protected:
@@ -28,13 +22,6 @@ protected:
     outcome = Session::open(program, *model, options, session);
     fake::takeRecords();
     return session;
-  }
-
-  static std::vector<float> logits(const Session &session, int32_t sequence) {
-    const float *data = nullptr;
-    Outcome outcome = session.logits(sequence, &data);
-    EXPECT_TRUE(outcome) << outcome.message;
-    return outcome ? std::vector<float>(data, data + fake::kVocabulary) : std::vector<float>();
   }
 
   static int64_t length(const Session &session, int32_t sequence) {
