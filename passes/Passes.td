@@ -76,6 +76,11 @@ def SplitAttention : Pass<"split-attention", "::mlir::ModuleOp"> {
                  Option<"keys", "keys", "int64_t", "64", "positions of a block that no run divides">];
 }
 
+def SplitCombine : Pass<"split-combine", "::mlir::ModuleOp"> {
+  let summary = "grouped linear maps that combine their results become two ops";
+  let dependentDialects = ["::qwench::qwen::QwenDialect"];
+}
+
 //===-- Check ---------------------------------------------------------------------------------------------------===//
 
 def CheckModel : Pass<"check-model", "::mlir::ModuleOp"> {

@@ -21,6 +21,9 @@ void splitAttention(mlir::ModuleOp module, const TargetProperties &properties, i
 void quantizeActivations(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
 std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const TargetProperties &properties);
 
+/// Grouped maps that combine their results become two ops where the target wants it for steps of at most `rowBound` rows.
+void splitCombine(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
+
 /// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.
 std::unique_ptr<mlir::Pass> createPlanWeightsPass(const TargetProperties &properties);
 

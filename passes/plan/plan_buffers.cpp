@@ -42,7 +42,8 @@ public:
   EntryPlanner(ModuleOp module, const TargetProperties &properties, StringRef entry, int64_t rowBound)
       : module(module), properties(properties), entry(entry), rowBound(rowBound), builder(module.getContext()) {}
 
-  /// Emits @entry and its layer functions at the end of the module. Returns the arena's size.
+  /// Emits @entry and the layer functions that @forward, in whatever module it stands, calls at the end of the module.
+  /// Returns the arena's size.
   FailureOr<int64_t> run(func::FuncOp forward);
 
 private:
@@ -162,7 +163,7 @@ FailureOr<int64_t> EntryPlanner::run(func::FuncOp forward) {
     return forward.emitOpError("expected a qwen.layers");
   auto [base, end] = top.assign(0, top.indexOf(layers));
 
-  SymbolTable symbols(module);
+  SymbolTable symbols(forward->getParentOfType<ModuleOp>());
   llvm::SetVector<StringRef> callees;
   for (auto callee : layers.getCallees().getAsRange<FlatSymbolRefAttr>())
     callees.insert(callee.getValue());
@@ -210,10 +211,15 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
       return signalPassFailure();
     }
     SmallVector<func::FuncOp> sources(module.getOps<func::FuncOp>());
-    FailureOr<int64_t> prefill = EntryPlanner(module, properties, "prefill", properties.prefillRows).run(forward);
-    quantizeActivations(module, properties, properties.decodeRows);
-    splitAttention(module, properties, properties.decodeRows, program.maxContext);
-    FailureOr<int64_t> decode = EntryPlanner(module, properties, "decode", properties.decodeRows).run(forward);
+    auto plan = [&](StringRef entry, int64_t rowBound) { // each entry has its own form of the ops
+      OwningOpRef<ModuleOp> source = module.clone();
+      quantizeActivations(*source, properties, rowBound);
+      splitAttention(*source, properties, rowBound, program.maxContext);
+      splitCombine(*source, properties, rowBound);
+      return EntryPlanner(module, properties, entry, rowBound).run(source->lookupSymbol<func::FuncOp>("forward"));
+    };
+    FailureOr<int64_t> prefill = plan("prefill", properties.prefillRows);
+    FailureOr<int64_t> decode = plan("decode", properties.decodeRows);
     if (failed(prefill) || failed(decode))
       return signalPassFailure();
     setTotals(module, forward, properties, program, std::max(*prefill, *decode));

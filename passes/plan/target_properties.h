@@ -32,6 +32,9 @@ struct TargetProperties {
   int64_t threadScratchBytes = 0;
   /// Whether a norm in front of a linear map is computed within the map's tiles, or once per row by an op of its own.
   bool normInTiles = false;
+  /// Whether, in steps of at most `rowBound` rows, experts' results are written for each pair of row and expert and combined
+  /// by an op of its own, and not within a tile's columns. Not set: no.
+  std::function<bool(int64_t rowBound)> combineApart;
   int64_t weightAlignment = 128; ///< bytes; every weight starts at a multiple
   int64_t cacheGranule = 64;     ///< positions; the cache's capacity is a multiple
   /// Runs that attention over contexts of at most `maxContext` positions cuts its keys into, in steps of at most `rowBound`

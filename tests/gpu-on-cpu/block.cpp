@@ -11,7 +11,7 @@ namespace qwench::gpu_on_cpu {
 
 namespace {
 
-enum class State { Ready, AtBarrier, AtReduction, Done };
+enum class State { Ready, AtBarrier, AtReduction, AtMatrix, Done };
 
 /// What happened to a byte of workgroup memory since the last barrier, and before.
 struct SharedByte {
@@ -33,6 +33,7 @@ struct Executor::Block {
     State state = State::Ready;
     int32_t site = 0, how = 0, size = 0, stride = 0;
     uint32_t value = 0;
+    uint8_t *operands = nullptr; ///< of a matrix product
     bool isFloat = false;
     Block *block = nullptr;
     int64_t index = 0;
@@ -67,6 +68,8 @@ struct Executor::Block {
   bool advance();
   bool releaseBarrier();
   bool reduceSubgroup(int64_t first);
+  bool multiplySubgroup(int64_t first);
+  bool subgroupIsAt(State state, int64_t first) const;
   void wait(State state) {
     current->state = state;
     current->fiber.yield();
@@ -115,14 +118,14 @@ bool Executor::Block::advance() {
           moved = true;
         }
       current = nullptr;
-    } while (error.empty() && reduceSubgroup(first));
+    } while (error.empty() && (reduceSubgroup(first) || multiplySubgroup(first)));
   }
   if (!error.empty() || releaseBarrier() || moved)
     return error.empty();
   for (int64_t i = 0; i < shape->threads; ++i)
     if (threads[i]->state != State::Done) {
       current = threads[i].get();
-      fail((current->state == State::AtBarrier ? "waits in vain at a barrier" : "waits in vain in a reduction") + at(*current));
+      fail((current->state == State::AtBarrier ? "waits in vain at a barrier" : "waits in vain for its subgroup") + at(*current));
       return false;
     }
   return false;
@@ -147,11 +150,17 @@ static uint32_t combine(int32_t how, bool isFloat, uint32_t a, uint32_t b) {
   return how == kAdd ? a + b : static_cast<uint32_t>(how == kMax ? std::max(x, y) : std::min(x, y));
 }
 
-bool Executor::Block::reduceSubgroup(int64_t first) {
-  const Thread &leader = *threads[first];
+bool Executor::Block::subgroupIsAt(State state, int64_t first) const {
   for (int64_t lane = 0; lane < shape->subgroupSize; ++lane)
-    if (threads[first + lane]->state != State::AtReduction || threads[first + lane]->site != leader.site)
+    if (threads[first + lane]->state != state || threads[first + lane]->site != threads[first]->site)
       return false;
+  return true;
+}
+
+bool Executor::Block::reduceSubgroup(int64_t first) {
+  if (!subgroupIsAt(State::AtReduction, first))
+    return false;
+  const Thread &leader = *threads[first];
   int64_t size = leader.size ? leader.size : shape->subgroupSize, stride = leader.stride;
   std::vector<bool> done(shape->subgroupSize);
   for (int64_t lane = 0; lane < shape->subgroupSize; ++lane) {
@@ -171,6 +180,71 @@ bool Executor::Block::reduceSubgroup(int64_t first) {
   }
   for (int64_t lane = 0; lane < shape->subgroupSize; ++lane)
     threads[first + lane]->state = State::Ready;
+  return true;
+}
+
+/// Row (or column) and input of a lane's element of A (or B).
+static std::pair<int64_t, int64_t> operandPlace(int32_t kind, bool isA, int64_t lane, int64_t i) {
+  switch (kind) {
+  case kMmaSync: { // registers of two: A's alternate between rows 0 and 8 first, then inputs 0 and 8
+    int64_t word = i / 2, row = isA ? word % 2 * 8 : 0, input = isA ? word / 2 * 8 : word * 8;
+    return {row + lane / 4, input + lane % 4 * 2 + i % 2};
+  }
+  case kMfma:
+    return {lane % 16, lane / 16 * 4 + i};
+  case kWmma11: // the upper half of the lanes repeats the lower
+    return {lane % 16, i};
+  default:
+    return {lane % 16, lane / 16 * 8 + i};
+  }
+}
+
+static std::pair<int64_t, int64_t> resultPlace(int32_t kind, int64_t lane, int64_t i) {
+  switch (kind) {
+  case kMmaSync:
+    return {i / 2 * 8 + lane / 4, lane % 4 * 2 + i % 2};
+  case kMfma:
+    return {lane / 16 * 4 + i, lane % 16};
+  case kWmma11:
+    return {2 * i + lane / 16, lane % 16};
+  default:
+    return {lane / 16 * 8 + i, lane % 16};
+  }
+}
+
+/// D = A B^T + C of 16 by 16 by 16 (or 8 columns), each product and sum in f32.
+bool Executor::Block::multiplySubgroup(int64_t first) {
+  if (!subgroupIsAt(State::AtMatrix, first))
+    return false;
+  int32_t kind = threads[first]->how;
+  int64_t lanes = shape->subgroupSize, sums = kind == kMmaSync || kind == kMfma ? 4 : 8;
+  if (lanes != (kind == kMfma ? 64 : 32)) {
+    fail("a matrix product that a subgroup of " + std::to_string(lanes) + " does not have");
+    return false;
+  }
+  int64_t elements[2] = {kind == kMmaSync || kind == kWmma12 ? 8 : kind == kMfma ? 4 : 16,
+                         kind == kMmaSync || kind == kMfma ? 4 : kind == kWmma11 ? 16 : 8};
+  float operands[2][16][16] = {};
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    for (int which = 0; which < 2; ++which)
+      for (int64_t i = 0; i < elements[which]; ++i) {
+        uint16_t half;
+        std::memcpy(&half, threads[first + lane]->operands + 32 * which + 2 * i, 2);
+        auto [row, input] = operandPlace(kind, which == 0, lane, i);
+        float value = std::bit_cast<float>(static_cast<uint32_t>(half) << 16), &place = operands[which][row][input];
+        if (kind == kWmma11 && lane >= 16 && std::bit_cast<uint32_t>(place) != std::bit_cast<uint32_t>(value))
+          fail("operands of a matrix product that differ between the halves of a subgroup");
+        place = value;
+      }
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    auto *c = reinterpret_cast<float *>(threads[first + lane]->operands + 64);
+    for (int64_t i = 0; i < sums; ++i) {
+      auto [row, column] = resultPlace(kind, lane, i);
+      for (int64_t k = 0; k < 16; ++k)
+        c[i] += operands[0][row][k] * operands[1][column][k];
+    }
+    threads[first + lane]->state = State::Ready;
+  }
   return true;
 }
 
@@ -247,6 +321,13 @@ static int32_t reduceInteger(void *pointer, int32_t site, int32_t how, int32_t v
   return static_cast<int32_t>(reduce(pointer, site, how, false, static_cast<uint32_t>(value), size, stride));
 }
 
+static void multiply(void *pointer, int32_t site, int32_t kind, uint8_t *operands) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  auto &thread = *block.current;
+  thread.site = site, thread.how = kind, thread.operands = operands;
+  block.wait(State::AtMatrix);
+}
+
 static void accessMemory(void *pointer, int64_t address, int64_t bytes, int32_t write) {
   static_cast<Executor::Block *>(pointer)->access(reinterpret_cast<const uint8_t *>(address), bytes, write);
 }
@@ -255,6 +336,7 @@ std::vector<Function> functions() {
   return {{"gpu_barrier", reinterpret_cast<void *>(barrier)},
           {"gpu_reduce_f32", reinterpret_cast<void *>(reduceFloat)},
           {"gpu_reduce_i32", reinterpret_cast<void *>(reduceInteger)},
+          {"gpu_multiply", reinterpret_cast<void *>(multiply)},
           {"gpu_access", reinterpret_cast<void *>(accessMemory)}};
 }
 

@@ -60,4 +60,8 @@ std::vector<Function> functions();
 /// What a reduction combines with.
 enum Reduction : int32_t { kAdd, kMax, kMin };
 
+/// Which matrix unit a product is of. A lane gives its operands in memory: A at byte 0, B at 32, C at 64, where the
+/// result then is.
+enum MatrixProduct : int32_t { kMmaSync, kMfma, kWmma11, kWmma12 };
+
 } // namespace qwench::gpu_on_cpu

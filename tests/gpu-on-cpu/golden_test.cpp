@@ -20,6 +20,7 @@ struct Case {
   std::string model;
   ElementType type;
   int64_t subgroupSize;
+  gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.model; }
@@ -31,9 +32,12 @@ std::vector<Case> cases() {
                            "moe-every-expert", "moe-hd128-one-layer", "moe-many-experts", "moe-mlp-only", "moe-odd-sizes",
                            "moe-top1", "rope-dynamic", "rope-longrope", "rope-yarn"})
     list.push_back({name, ElementType::F32, list.size() % 2 ? 64 : 32});
-  for (const char *name : {"dense-wide-gqa", "moe-base"})
-    for (int64_t size : {32, 64})
-      list.push_back({name, ElementType::BF16, size});
+  using Unit = gpu::MatrixUnit;
+  list.push_back({"dense-wide-gqa", ElementType::BF16, 32});
+  for (Unit unit : {Unit::MmaSync, Unit::Mfma, Unit::Wmma11, Unit::Wmma12})
+    list.push_back({"moe-base", ElementType::BF16, unit == Unit::Mfma ? 64 : 32, unit});
+  list.push_back({"moe-odd-sizes", ElementType::BF16, 32, Unit::MmaSync});
+  list.push_back({"dense-bias", ElementType::BF16, 64, Unit::Mfma});
   return list;
 }
 
@@ -66,6 +70,7 @@ protected:
     Source source(*checkpoint);
     gpu::Device device;
     device.subgroupSize = GetParam().subgroupSize;
+    device.matrix = GetParam().matrix;
     auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384);
     ASSERT_TRUE(made) << made.error().message;
     program = made.take();
@@ -76,7 +81,7 @@ protected:
 
   /// Rope types differ behind a boundary of about 128; other long prompts only take long.
   size_t longest() const {
-    return GetParam().model == "dense-one-layer" ? 400 : GetParam().model.starts_with("rope") ? 140 : 64;
+    return GetParam().model.starts_with("rope") ? 140 : 64;
   }
 
   bool isF32() const { return GetParam().type == ElementType::F32; }
@@ -144,12 +149,14 @@ TEST_P(golden, logits_are_those_of_transformers) {
   EXPECT_LE(sum / divergences.size(), isF32() ? 1e-6 : 1.5 * bf16Divergence());
 }
 
-INSTANTIATE_TEST_SUITE_P(model, golden, testing::ValuesIn(cases()), [](const auto &info) {
+std::string nameOf(const testing::TestParamInfo<Case> &info) {
+  const char *units[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
   std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
-                     std::to_string(info.param.subgroupSize);
+                     std::to_string(info.param.subgroupSize) + units[static_cast<int>(info.param.matrix)];
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
-});
+}
+INSTANTIATE_TEST_SUITE_P(model, golden, testing::ValuesIn(cases()), nameOf);
 
 } // namespace
 } // namespace qwench

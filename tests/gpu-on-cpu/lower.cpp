@@ -4,9 +4,11 @@
 #include "dialects/Qwen.h"
 
 #include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/AMDGPU/IR/AMDGPUDialect.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -40,6 +42,8 @@ public:
     auto added = entry.getArguments().drop_front(own + workgroup);
     block = added[0], shared = added[1], thread = added[2], index = added[3], blocks = added[4];
     b.setInsertionPointToStart(&entry);
+    Value size = LLVM::ConstantOp::create(b, b.getI64Type(), b.getI64IntegerAttr(96));
+    operands = LLVM::AllocaOp::create(b, pointer, b.getI8Type(), size, /*alignment=*/16);
     for (BlockArgument buffer : buffers)
       placeBuffer(buffer);
     entry.eraseArguments(own, workgroup);
@@ -76,9 +80,32 @@ private:
       op->erase();
     } else if (auto reduce = dyn_cast<mlir::gpu::SubgroupReduceOp>(op)) {
       substitute(op, emitReduce(reduce));
+    } else if (isa<NVVM::MmaOp, amdgpu::MFMAOp, amdgpu::WMMAOp>(op)) {
+      substitute(op, emitProduct(op));
     } else {
       report(op);
     }
+  }
+
+  Value emitProduct(Operation *op) {
+    auto put = [&](ValueRange values, int32_t at) {
+      for (Value value : values) {
+        Value place = LLVM::GEPOp::create(b, pointer, b.getI8Type(), operands, ArrayRef<LLVM::GEPArg>{at});
+        LLVM::StoreOp::create(b, value, place, /*alignment=*/4);
+        at += 4; // several values are words
+      }
+    };
+    int32_t kind = kMmaSync;
+    if (auto product = dyn_cast<NVVM::MmaOp>(op)) {
+      put(product.getOperandA(), 0), put(product.getOperandB(), 32), put(product.getOperandC(), 64);
+    } else {
+      put(op->getOperand(0), 0), put(op->getOperand(1), 32), put(op->getOperand(2), 64);
+      auto inputs = cast<VectorType>(op->getOperand(0).getType()).getNumElements();
+      kind = isa<amdgpu::MFMAOp>(op) ? kMfma : inputs == 16 ? kWmma11 : kWmma12;
+    }
+    call("gpu_multiply", {block, i32(++sites), i32(kind), operands}, {});
+    Value place = LLVM::GEPOp::create(b, pointer, b.getI8Type(), operands, ArrayRef<LLVM::GEPArg>{64});
+    return LLVM::LoadOp::create(b, op->getResult(0).getType(), place, /*alignment=*/16);
   }
 
   void substitute(Operation *op, Value value) {
@@ -147,7 +174,7 @@ private:
   mlir::gpu::GPUFuncOp kernel;
   ImplicitLocOpBuilder b;
   Type pointer;
-  Value block, shared, thread, index, blocks;
+  Value block, shared, thread, index, blocks, operands;
   int32_t sites = 0;
 };
 

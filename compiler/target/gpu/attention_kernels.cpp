@@ -1,5 +1,6 @@
-// Causal attention over the cache by streaming softmax. A tile is a row by a key/value head. A team of lanes holds a key
-// in pieces of 16 bytes; the teams of a block share the keys out among them and merge their sums at the end.
+// Causal attention over the cache by streaming softmax. A tile is a row, or a run of its keys, by a key/value head. A team
+// of lanes holds a key in pieces of 16 bytes; the teams of a block share the keys out among them and merge their sums at
+// the end.
 #include "compiler/target/gpu/kernels.h"
 
 using namespace mlir;
@@ -14,19 +15,24 @@ constexpr int64_t kKeys = 4;
 /// Most query heads that pass over the keys together: 8 pieces of queries and of sums are 128 registers.
 constexpr int64_t kHeads = 8;
 
+constexpr double kLog2e = 1.4426950408889634;
+
 struct RowAttention {
   AttentionOp op;
   Buffer query, out;
+  std::optional<Buffer> stats; ///< with runs of keys: `out` is then [S, A, D] in a row, `stats` [S, A, 2]
   int64_t dim, group, heads; ///< head dimension, query heads of a key/value head, those that pass together
+  int64_t keyHeads;          ///< key/value heads
   int64_t teamLanes, teams;  ///< lanes of a team, teams of a block
-  Value row, head;           ///< of the tile
+  Value head, run, row;      ///< of the tile, the run of keys only with `stats`; and the row that is worked on
   Value piece, team;         ///< of the thread: its first element of a key, its team in the block
   Value inside;              ///< whether the piece is one: teams are powers of two
   CacheHead cache;
-  Value first, last;         ///< keys of the row
+  Value begin, end;          ///< keys of the tile
   Value maxima, sums, values; ///< of each subgroup and head, [subgroups, heads] and [subgroups, heads, dim], to be merged
 
   RowAttention(KernelBuilder &b, AttentionOp op);
+  void beginRow(KernelBuilder &b, Value rowOfStep);
   void emitHeads(KernelBuilder &b, int64_t firstHead);
 
 private:
@@ -35,6 +41,7 @@ private:
     static State unpack(ValueRange values);
     SmallVector<Value> pack() const;
   };
+  void findKeys(KernelBuilder &b);
   Value queryHead(KernelBuilder &b, int64_t h) const { return b.add(b.mul(head, group), h); }
   Value loadPiece(KernelBuilder &b, Value memory, Value start) const;
   State step(KernelBuilder &b, Value base, ArrayRef<Value> queries, const State &before) const;
@@ -45,20 +52,38 @@ private:
 RowAttention::RowAttention(KernelBuilder &b, AttentionOp op)
     : op(op), query(b.buffer(op.getQuery())), out(b.buffer(dest(op))), dim(op.getCache().getType().getDim()) {
   CacheType type = op.getCache().getType();
-  group = query.width / dim / type.getHeads();
+  keyHeads = type.getHeads();
+  group = query.width / dim / keyHeads;
   heads = std::min(group, kHeads);
   teamLanes = llvm::PowerOf2Ceil(dim / kPiece);
   teams = b.threads() / teamLanes;
-  row = b.div(b.tile, type.getHeads());
-  head = b.rem(b.tile, type.getHeads());
   piece = b.mul(b.rem(b.thread, teamLanes), kPiece);
   team = b.div(b.thread, teamLanes);
   inside = teamLanes * kPiece == dim ? Value() : b.less(piece, b.index(dim));
-  cache = cacheHead(b, type, b.item(StepField::Slots, row), head);
-  last = b.item(StepField::Positions, row);
+  if (op.getSplits())
+    stats = b.buffer(dest(op, 1));
   maxima = b.shared(b.subgroups * heads, b.getF32Type()), sums = b.shared(b.subgroups * heads, b.getF32Type());
   values = b.shared(b.subgroups * heads * dim, b.getF32Type());
-  first = op.getWindow() ? b.max(b.index(0), b.sub(last, b.index(*op.getWindow() - 1))) : b.index(0);
+}
+
+void RowAttention::beginRow(KernelBuilder &b, Value rowOfStep) {
+  row = rowOfStep;
+  cache = cacheHead(b, op.getCache().getType(), b.item(StepField::Slots, row), head);
+  findKeys(b);
+}
+
+/// The keys that the row attends to, or those of them that are of the run.
+void RowAttention::findKeys(KernelBuilder &b) {
+  Value last = b.item(StepField::Positions, row);
+  begin = op.getWindow() ? b.max(b.index(0), b.sub(last, b.index(*op.getWindow() - 1))) : b.index(0);
+  end = b.add(last, 1);
+  if (!stats)
+    return;
+  int64_t keys = *op.getSplitKeys(), splits = *op.getSplits();
+  Value firstBlock = b.div(begin, keys), blocks = b.sub(b.add(b.div(last, keys), 1), firstBlock);
+  auto edge = [&](Value s) { return b.mul(b.add(firstBlock, b.div(b.mul(s, blocks), splits)), keys); };
+  begin = b.max(begin, edge(run));
+  end = b.min(end, edge(b.add(run, 1)));
 }
 
 RowAttention::State RowAttention::State::unpack(ValueRange values) {
@@ -81,13 +106,13 @@ Value RowAttention::loadPiece(KernelBuilder &b, Value memory, Value start) const
   return b.select(inside, value, b.splat(b.f32(0), kPiece));
 }
 
-/// One step of streaming softmax: the team's keys base, base + 1, ... up to the last.
+/// One step of streaming softmax: the team's keys base, base + 1, ... below the end.
 RowAttention::State RowAttention::step(KernelBuilder &b, Value base, ArrayRef<Value> queries, const State &before) const {
   SmallVector<Value> positions, valid, keys, values;
   for (int64_t j = 0; j < kKeys; ++j) {
     Value position = b.add(base, j);
-    valid.push_back(b.less(position, b.add(last, 1)));
-    positions.push_back(b.min(position, last));
+    valid.push_back(b.less(position, end));
+    positions.push_back(b.min(position, b.sub(end, b.index(1))));
     keys.push_back(loadPiece(b, cache.memory, cache.key(b, positions[j])));
   }
   for (int64_t j = 0; j < kKeys; ++j)
@@ -156,14 +181,22 @@ void RowAttention::mergeSubgroups(KernelBuilder &b, const State &state, int64_t 
       sum = b.fma(shrink, b.loadScalar(sums, place), sum);
       value = b.fma(shrink, b.loadScalar(values, b.add(b.mul(place, dim), element)), value);
     }
-    Value column = b.add(b.mul(b.add(b.add(b.mul(head, group), firstHead), h), dim), element);
-    b.store(b.divf(value, sum), out.memory, b.add(b.mul(row, out.stride), column));
+    Value which = b.add(b.add(b.mul(head, group), firstHead), h);
+    if (!stats)
+      return b.store(b.divf(value, sum), out.memory, b.add(b.mul(row, out.stride), b.add(b.mul(which, dim), element)));
+    which = b.add(b.mul(run, group * keyHeads), which);
+    b.store(value, out.memory, b.add(b.mul(row, out.stride), b.add(b.mul(which, dim), element)));
+    b.when(b.equal(element, b.index(0)), [&] { // the maximum not as a power of 2, but of e
+      Value at = b.add(b.mul(row, stats->stride), b.mul(which, 2));
+      b.store(b.mulf(largest, b.f32(1 / kLog2e)), stats->memory, at);
+      b.store(sum, stats->memory, b.add(at, 1));
+    });
   });
 }
 
 /// Heads firstHead .. firstHead + heads - 1 of the group; those behind its end repeat the last and are not stored.
 void RowAttention::emitHeads(KernelBuilder &b, int64_t firstHead) {
-  Value scale = b.splat(b.f32(op.getScale().convertToFloat() * 1.4426950408889634), kPiece);
+  Value scale = b.splat(b.f32(op.getScale().convertToFloat() * kLog2e), kPiece);
   SmallVector<Value> queries;
   State state;
   for (int64_t h = 0; h < heads; ++h) {
@@ -174,7 +207,7 @@ void RowAttention::emitHeads(KernelBuilder &b, int64_t firstHead) {
     state.values.push_back(b.splat(b.f32(0), kPiece));
   }
   // All teams make as many steps, those without keys too: they reduce together.
-  auto merged = b.loop(first, b.add(last, 1), teams * kKeys, state.pack(), [&](Value base, ValueRange before) {
+  auto merged = b.loop(begin, end, teams * kKeys, state.pack(), [&](Value base, ValueRange before) {
     return step(b, b.add(base, b.mul(team, kKeys)), queries, State::unpack(before)).pack();
   });
   state = State::unpack(merged);
@@ -185,16 +218,70 @@ void RowAttention::emitHeads(KernelBuilder &b, int64_t firstHead) {
 } // namespace
 
 Value attentionTiles(StepBuilder &host, Operation *op) {
-  return host.mul(host.rowsOf(dest(op)), cast<AttentionOp>(op).getCache().getType().getHeads());
+  auto attention = cast<AttentionOp>(op);
+  int64_t splits = attention.getSplits().value_or(1);
+  Value rowTiles = host.ceilDiv(host.rowsOf(dest(op)), tileSizes(op)[0]);
+  return host.mul(rowTiles, attention.getCache().getType().getHeads() * splits);
 }
 
 void emitAttention(KernelBuilder &b, Operation *op) {
-  RowAttention attention(b, cast<AttentionOp>(op));
-  for (int64_t head = 0; head < attention.group; head += attention.heads) {
-    if (head)
-      b.barrier(); // the heads before are merged
-    attention.emitHeads(b, head);
+  auto attention = cast<AttentionOp>(op);
+  if (fitsMatrixAttention(b, attention))
+    return emitMatrixAttention(b, attention);
+  RowAttention tile(b, attention);
+  int64_t heads = attention.getCache().getType().getHeads();
+  Value rows = b.rowsOf(dest(op)), rest = b.div(b.tile, heads), rowTile = rest;
+  tile.head = b.rem(b.tile, heads);
+  if (attention.getSplits()) {
+    Value rowTiles = b.ceilDiv(rows, tileSizes(op)[0]);
+    tile.run = arith::DivUIOp::create(b, rest, rowTiles);
+    rowTile = arith::RemUIOp::create(b, rest, rowTiles);
   }
+  auto [begin, end] = b.tileRange(rowTile, rows, tileSizes(op)[0]);
+  b.loop(begin, end, 1, [&](Value row) {
+    tile.beginRow(b, row);
+    for (int64_t head = 0; head < tile.group; head += tile.heads) {
+      b.barrier(); // the heads before are merged
+      tile.emitHeads(b, head);
+    }
+  });
+}
+
+//===-- Runs made whole -------------------------------------------------------------------------------------------===//
+
+Value attentionCombineTiles(StepBuilder &host, Operation *op) {
+  int64_t heads = cast<MemRefType>(dest(op).getType()).getDimSize(1);
+  return host.mul(host.rowsOf(dest(op)), llvm::divideCeil(heads, tileSizes(op)[1]));
+}
+
+void emitAttentionCombine(KernelBuilder &b, Operation *op) {
+  auto combine = cast<AttentionCombineOp>(op);
+  auto type = cast<MemRefType>(combine.getValues().getType());
+  int64_t runs = type.getDimSize(1), heads = type.getDimSize(2), dim = type.getDimSize(3), perTile = tileSizes(op)[1];
+  Buffer values = b.buffer(combine.getValues()), stats = b.buffer(combine.getStats()), out = b.buffer(dest(op));
+  int64_t headTiles = llvm::divideCeil(heads, perTile);
+  Value row = b.div(b.tile, headTiles);
+  auto [firstHead, lastHead] = b.tileRange(b.rem(b.tile, headTiles), b.index(heads), perTile);
+  b.forThreads(b.mul(b.sub(lastHead, firstHead), dim), [&, first = firstHead](Value i) {
+    Value head = b.add(first, b.div(i, dim)), element = b.rem(i, dim);
+    auto stat = [&](Value run, int64_t which) {
+      Value at = b.add(b.mul(b.add(b.mul(run, heads), head), 2), which);
+      return b.load(stats.memory, b.add(b.mul(row, stats.stride), at));
+    };
+    Value none = b.f32(kMasked);
+    Value largest = b.loop(b.index(0), b.index(runs), 1, {none}, [&](Value run, ValueRange before) {
+      Value empty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, stat(run, 1), b.f32(0));
+      return KernelBuilder::Yield{b.maxf(before[0], b.select(empty, none, stat(run, 0)))};
+    })[0];
+    auto sums = b.loop(b.index(0), b.index(runs), 1, {b.f32(0), b.f32(0)}, [&](Value run, ValueRange before) {
+      Value sum = stat(run, 1), empty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, b.f32(0));
+      Value factor = b.select(empty, b.f32(0), b.exp(b.subf(stat(run, 0), largest)));
+      Value at = b.add(b.mul(b.add(b.mul(run, heads), head), dim), element);
+      Value value = b.load(values.memory, b.add(b.mul(row, values.stride), at));
+      return KernelBuilder::Yield{b.fma(factor, value, before[0]), b.fma(factor, sum, before[1])};
+    });
+    b.store(b.divf(sums[0], sums[1]), out.memory, b.add(b.mul(row, out.stride), b.add(b.mul(head, dim), element)));
+  });
 }
 
 } // namespace qwench::gpu

@@ -6,10 +6,20 @@
 
 namespace qwench::gpu {
 
+/// What multiplies matrices of bf16 into f32, 16 rows by 16 inputs at a time.
+enum class MatrixUnit {
+  None,
+  MmaSync, ///< NVIDIA's mma.sync, 8 columns, from sm_80 on
+  Mfma,    ///< CDNA's v_mfma_f32_16x16x16 of 64 lanes
+  Wmma11,  ///< RDNA 3's v_wmma of 32 lanes, which both halves of a subgroup give the operands of
+  Wmma12,  ///< RDNA 4's
+};
+
 struct Device {
   std::string moduleName = "kernels"; ///< of the gpu.module that holds this device's kernels
   int64_t subgroupSize = 32;          ///< lanes that shuffles and subgroup reductions join: 32 or 64
   int64_t sharedBytes = 48 << 10;     ///< static workgroup memory of a block
+  MatrixUnit matrix = MatrixUnit::None;
 };
 
 } // namespace qwench::gpu

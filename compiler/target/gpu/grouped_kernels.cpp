@@ -50,7 +50,7 @@ void emitGroupedLinear(KernelBuilder &b, Operation *op) {
   Buffer out = b.buffer(dest(op));
   Value pairs = b.buffer(grouped.getPairs()).memory, offsets = b.buffer(grouped.getOffsets()).memory;
   ProductTile product{{b.buffer(grouped.getInput()), b.weight(grouped.getWeight())}, out.width,
-                      grouped.getActivation() == Activation::Swiglu};
+                      grouped.getActivation() == Activation::Swiglu, tile[1]};
   product.inputRow = [&](Value row) {
     return grouped.getGather() ? b.div(b.toIndex(b.loadScalar(pairs, row)), grouped.getTopK()) : row;
   };

@@ -93,7 +93,11 @@ Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int6
 
 Value KernelBuilder::shared(int64_t count, Type element) {
   auto space = mlir::gpu::AddressSpaceAttr::get(getContext(), mlir::gpu::AddressSpace::Workgroup);
-  return function.addWorkgroupAttribution(MemRefType::get({count}, element, MemRefLayoutAttrInterface(), space), getLoc());
+  auto type = MemRefType::get({count}, element, MemRefLayoutAttrInterface(), space);
+  Value memory = function.addWorkgroupAttribution(type, getLoc());
+  int last = static_cast<int>(function.getNumWorkgroupAttributions()) - 1;
+  function.setWorkgroupAttributionAttr(last, "llvm.align", getI64IntegerAttr(16)); // for whole pieces
+  return memory;
 }
 
 Value KernelBuilder::reduce(Reduction how, Value value, int64_t size, int64_t stride) {

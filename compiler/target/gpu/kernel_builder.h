@@ -74,6 +74,14 @@ public:
   /// `n` elements from a multiple of n on, which is 16-byte aligned unless n is 1: vector<n x f32>.
   Value load(Value memory, Value at, int64_t n);
   void storeVector(Value vector, Value memory, Value at);
+  /// kPiece elements as they are, 16-byte aligned.
+  Value loadRaw(Value memory, Value at) {
+    auto type = vectorOf(kPiece, mlir::cast<mlir::MemRefType>(memory.getType()).getElementType());
+    return mlir::vector::LoadOp::create(*this, type, memory, ValueRange{at}, false, llvm::MaybeAlign(16));
+  }
+  void storeRaw(Value piece, Value memory, Value at) {
+    mlir::vector::StoreOp::create(*this, piece, memory, ValueRange{at}, false, llvm::MaybeAlign(16));
+  }
   /// Elements k .. k + kPiece - 1 of the row of `width` elements that starts at `start`; zeros behind its end.
   Value inputPiece(const Buffer &buffer, Value start, Value k, int64_t width);
 

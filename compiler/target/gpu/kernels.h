@@ -44,6 +44,10 @@ void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
 mlir::Value attentionTiles(StepBuilder &host, mlir::Operation *op);
 void emitAttention(KernelBuilder &b, mlir::Operation *op);
+bool fitsMatrixAttention(KernelBuilder &b, qwen::AttentionOp op); // matrix_attention.cpp
+void emitMatrixAttention(KernelBuilder &b, qwen::AttentionOp op);
+mlir::Value attentionCombineTiles(StepBuilder &host, mlir::Operation *op);
+void emitAttentionCombine(KernelBuilder &b, mlir::Operation *op);
 // router_kernels.cpp
 mlir::Value oneTile(StepBuilder &host, mlir::Operation *op);
 void emitRouter(KernelBuilder &b, mlir::Operation *op);
@@ -80,9 +84,10 @@ struct ProductTile {
   SubgroupProduct product;
   int64_t outputs; ///< columns of the result
   bool swiglu;     ///< column c is silu(gate) * up of the weight's rows c and outputs + c
-  std::function<mlir::Value(mlir::Value row)> inputRow; ///< row of the result to row of the input
-  std::function<mlir::Value(mlir::Value weightRow)> bias; ///< none if empty, or if it gives none
-  std::function<void(mlir::Value value, mlir::Value row, mlir::Value column)> store;
+  int64_t rows;    ///< most rows of a tile: with 32 or more, matrix units multiply, if there are any
+  std::function<mlir::Value(mlir::Value row)> inputRow = nullptr; ///< row of the result to row of the input
+  std::function<mlir::Value(mlir::Value weightRow)> bias = nullptr; ///< none if empty, or if it gives none
+  std::function<void(mlir::Value value, mlir::Value row, mlir::Value column)> store = nullptr;
 
   /// Rows [begin, end) by columns [firstColumn, firstColumn + columns) of the result, of the matrix that starts at
   /// element `matrix` of the weight. The last columns may lie behind `outputs`.
@@ -90,6 +95,9 @@ struct ProductTile {
             int64_t columns) const;
 
 private:
+  bool fitsMatrixUnit(KernelBuilder &b, int64_t columns) const;
+  void emitMatrix(KernelBuilder &b, mlir::Value matrix, mlir::Value begin, mlir::Value end, mlir::Value firstColumn,
+                  int64_t columns) const;
   void finishRows(KernelBuilder &b, llvm::ArrayRef<mlir::Value> rows, mlir::Value end, mlir::Value column,
                   llvm::ArrayRef<mlir::Value> weightRows, llvm::ArrayRef<mlir::Value> products) const;
 };

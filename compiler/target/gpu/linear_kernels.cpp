@@ -87,6 +87,8 @@ void forRowBlocks(KernelBuilder &b, Value begin, Value end, llvm::function_ref<v
 } // namespace
 
 void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
+  if (fitsMatrixUnit(b, columns))
+    return emitMatrix(b, matrix, begin, end, firstColumn, columns);
   int64_t perGroup = swiglu ? 1 : kOutputs, inputs = product.weight.layout.paddedInputs(product.weight.inputs());
   Value last = b.sub(end, b.index(1));
   b.forSubgroups(llvm::divideCeil(columns, perGroup), [&](Value group) {
@@ -147,7 +149,7 @@ void emitLinear(KernelBuilder &b, Operation *op) {
   ArrayRef<int64_t> tile = tileSizes(op);
   int64_t outputs = map.outputs(), columnTiles = llvm::divideCeil(outputs, tile[1]);
   auto [begin, end] = b.tileRange(b.div(b.tile, columnTiles), b.rowsOf(map.dest), tile[0]);
-  ProductTile product{{b.buffer(map.input), b.weight(map.weight)}, outputs, map.swiglu};
+  ProductTile product{{b.buffer(map.input), b.weight(map.weight)}, outputs, map.swiglu, tile[0]};
   Buffer out = b.buffer(map.dest);
   std::optional<Buffer> residual;
   std::optional<PackedWeight> bias;

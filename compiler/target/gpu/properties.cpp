@@ -12,18 +12,45 @@ namespace {
 constexpr int64_t kMaxExperts = 8192;
 constexpr int64_t kMaxHeadDim = 256;
 
+/// Query vectors of a tile of attention in prefill.
+constexpr int64_t kQueries = 64;
+constexpr int64_t kAttentionBlocks = 256;
+/// Keys of a block that no run divides.
+constexpr int64_t kSplitKeys = 64;
+
 /// Rows of a step up to which maps run as products of subgroups of few rows.
 bool isDecode(int64_t rowBound) { return rowBound <= 16; }
 
 SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
   bool decode = isDecode(rowBound);
-  if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op))
-    return {16, decode ? 8 : 32};
+  if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op)) {
+    int64_t outputs = cast<ShapedType>(op->getOperand(1).getType()).getDimSize(0);
+    // Two rows of weights for each of 4 subgroups; several times that where there are blocks enough for all multiprocessors.
+    if (decode)
+      return {16, outputs < 16384 ? 8 : 32};
+    // Rows by outputs of 128 by 128 products, or of 64 by 64 where the former would be too few blocks.
+    int64_t size = outputs < 4096 ? 64 : 128;
+    auto fused = dyn_cast<qwen::FusedLinearOp>(op);
+    return {size, fused && fused.getActivation() == qwen::Activation::Swiglu ? size / 2 : size};
+  }
   if (isa<qwen::GroupedLinearOp>(op)) // outputs, then sorted rows
-    return decode ? SmallVector<int64_t>{8, 1} : SmallVector<int64_t>{32, 16};
+    return decode ? SmallVector<int64_t>{8, 1} : SmallVector<int64_t>{64, 64};
   if (isa<qwen::GroupedLinearCombineOp>(op))
     return {decode ? 8 : 64};
+  if (auto attention = dyn_cast<qwen::AttentionOp>(op); attention && !decode)
+    return {std::max<int64_t>(1, kQueries / attention.groupSize())};
+  if (isa<qwen::AttentionCombineOp>(op)) // rows, then heads
+    return {1, 4};
   return {1};
+}
+
+/// Runs of keys so that a row has about kAttentionBlocks blocks: two on each of a large GPU's 132 multiprocessors.
+AttentionSplit attentionSplit(qwen::AttentionOp op, int64_t rowBound, int64_t maxContext) {
+  if (!isDecode(rowBound))
+    return {};
+  int64_t longest = op.getWindow() ? std::min<int64_t>(*op.getWindow() + kSplitKeys, maxContext) : maxContext;
+  int64_t wanted = llvm::divideCeil(kAttentionBlocks, op.getCache().getType().getHeads());
+  return {std::max<int64_t>(1, std::min(wanted, longest / kSplitKeys)), kSplitKeys};
 }
 
 } // namespace
@@ -37,13 +64,24 @@ TargetProperties properties() {
   p.matrixInput = [](Type element, int64_t) { return element; };
   p.rowStride = [](int64_t width, int64_t) { return llvm::alignTo(width, 2 * kPiece); };
   p.tile = tileSizes;
+  p.attentionSplit = attentionSplit;
+  p.combineApart = [](int64_t rowBound) { return !isDecode(rowBound); };
   p.weightAlignment = 256;
+  p.prefillRows = 2048; // tiles enough for maps of few outputs
   return p;
+}
+
+static std::string nameOf(Type type) {
+  std::string name;
+  llvm::raw_string_ostream(name) << type;
+  return name;
 }
 
 Status supports(ModuleOp fused, StringRef target) {
   Status status = ok();
-  auto refuse = [&](std::string what) { status = userError(what + " for " + target.str()); };
+  auto refuse = [&](const std::string &what, const std::string &found) {
+    status = userError(what + " for " + target.str() + ", found " + found);
+  };
   fused.walk([&](Operation *op) {
     int64_t experts = 0;
     if (auto router = dyn_cast<qwen::FusedRouterOp>(op))
@@ -51,19 +89,19 @@ Status supports(ModuleOp fused, StringRef target) {
     else if (auto router = dyn_cast<qwen::RouterOp>(op))
       experts = cast<ShapedType>(router.getLogits().getType()).getDimSize(1);
     if (experts > kMaxExperts)
-      refuse("expected at most " + std::to_string(kMaxExperts) + " experts, found " + std::to_string(experts));
+      refuse("expected at most " + std::to_string(kMaxExperts) + " experts", std::to_string(experts));
     if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
       int64_t dim = cast<ShapedType>(attention.getQuery().getType()).getDimSize(2);
+      Type cached = attention.getCache().getType().getElementType();
+      if (!cached.isF32() && !cached.isBF16())
+        refuse("expected a cache of f32 or bf16", nameOf(cached));
       if (dim % kPiece || dim > kMaxHeadDim)
-        refuse("expected a head_dim that is a multiple of 8 up to 256, found " + std::to_string(dim));
+        refuse("expected a head_dim that is a multiple of 8 up to 256", std::to_string(dim));
     }
     if (auto weight = dyn_cast<qwen::WeightOp>(op)) {
       Type element = cast<ShapedType>(weight.getType()).getElementType();
-      if (!element.isF32() && !element.isBF16()) {
-        std::string name;
-        llvm::raw_string_ostream(name) << element;
-        refuse("expected f32 or bf16 weights, found " + name);
-      }
+      if (!element.isF32() && !element.isBF16())
+        refuse("expected f32 or bf16 weights", nameOf(element));
     }
   });
   return status;

@@ -89,7 +89,7 @@ void emitRouter(KernelBuilder &b, Operation *op) {
 
 void emitFusedRouter(KernelBuilder &b, Operation *op) {
   auto router = cast<FusedRouterOp>(op);
-  ProductTile product{{b.buffer(router.getInput()), b.weight(router.getWeight())}, 0, false};
+  ProductTile product{{b.buffer(router.getInput()), b.weight(router.getWeight())}, 0, false, 1};
   product.outputs = product.product.weight.outputs();
   Value logits = b.shared(product.outputs, b.getF32Type());
   product.inputRow = [](Value row) { return row; };
@@ -103,26 +103,106 @@ void emitFusedRouter(KernelBuilder &b, Operation *op) {
 
 Value oneTile(StepBuilder &host, Operation *) { return host.index(1); }
 
-void emitDispatch(KernelBuilder &b, Operation *op) {
-  auto dispatch = cast<DispatchOp>(op);
-  Buffer ids = b.buffer(dispatch.getExperts()), offsets = b.buffer(dest(op, 0)), pairs = b.buffer(dest(op, 1));
-  int64_t experts = cast<MemRefType>(dest(op, 0).getType()).getDimSize(0) - 1, k = ids.width;
-  Value count = b.mul(b.rowsOf(dispatch.getExperts()), k);
-  auto chosen = [&](Value pair) {
+namespace {
+
+/// Pairs up to which a thread for each expert reads all of them.
+constexpr int64_t kFewPairs = 256;
+/// Segments of the pairs that are counted apart, and the memory of their counters.
+constexpr int64_t kMostSegments = 32, kCounterBytes = 32 << 10;
+
+/// A counting sort by one block.
+struct Dispatch {
+  Buffer ids;
+  Value offsets, pairs, count;
+  int64_t experts, k;
+
+  Value chosen(KernelBuilder &b, Value pair) const {
     return b.toIndex(b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, k), ids.stride), b.rem(pair, k))));
-  };
-  // A thread per expert reads all pairs: those of lower experts stand before its own, which it lists in their order.
+  }
+  void emitFew(KernelBuilder &b) const;
+  void emitMany(KernelBuilder &b) const;
+};
+
+/// A thread per expert reads all pairs: those of lower experts stand before its own, which it lists in their order.
+void Dispatch::emitFew(KernelBuilder &b) const {
   b.forThreads(experts + 1, [&](Value expert) {
     Value begin = b.loop(b.index(0), count, 1, {b.index(0)}, [&](Value pair, ValueRange before) {
-      return KernelBuilder::Yield{b.select(b.less(chosen(pair), expert), b.add(before[0], 1), before[0])};
+      return KernelBuilder::Yield{b.select(b.less(chosen(b, pair), expert), b.add(before[0], 1), before[0])};
     })[0];
-    b.storeScalar(b.toI32(begin), offsets.memory, expert);
+    b.storeScalar(b.toI32(begin), offsets, expert);
     b.loop(b.index(0), count, 1, {begin}, [&](Value pair, ValueRange next) {
-      Value mine = b.equal(chosen(pair), expert);
-      b.when(mine, [&] { b.storeScalar(b.toI32(pair), pairs.memory, next[0]); });
+      Value mine = b.equal(chosen(b, pair), expert);
+      b.when(mine, [&] { b.storeScalar(b.toI32(pair), pairs, next[0]); });
       return KernelBuilder::Yield{b.select(mine, b.add(next[0], 1), next[0])};
     });
   });
+}
+
+/// The pairs are cut into segments; of each, a few threads count and later place those of every so-manieth expert, so that
+/// a counter has one owner and pairs keep their order without atomics.
+void Dispatch::emitMany(KernelBuilder &b) const {
+  int64_t segments = kMostSegments;
+  while (segments > 1 && segments * experts * 4 > kCounterBytes)
+    segments /= 2;
+  int64_t owners = b.threads() / segments; // of a segment
+  Value counters = b.shared(segments * experts, b.getI32Type()), totals = b.shared(experts, b.getI32Type());
+  Value segment = b.div(b.thread, owners), owner = b.rem(b.thread, owners), base = b.mul(segment, experts);
+  Value length = b.ceilDiv(count, segments), begin = b.min(b.mul(segment, length), count);
+  Value end = b.min(b.add(begin, length), count), zero = b.i32(0), one = b.i32(1);
+  auto plus = [&](Value x, Value y) -> Value { return arith::AddIOp::create(b, x, y); };
+  /// Runs body(pair, counter) for the pairs of the segment whose experts the thread owns.
+  auto forOwned = [&](llvm::function_ref<void(Value, Value)> body) {
+    b.loop(begin, end, 1, [&](Value pair) {
+      Value expert = chosen(b, pair);
+      b.when(b.equal(b.rem(expert, owners), owner), [&] { body(pair, b.add(base, expert)); });
+    });
+  };
+  b.loop(owner, b.index(experts), owners, [&](Value expert) { b.storeScalar(zero, counters, b.add(base, expert)); });
+  forOwned([&](Value, Value counter) { b.storeScalar(plus(b.loadScalar(counters, counter), one), counters, counter); });
+  b.barrier();
+  b.forThreads(experts, [&](Value expert) { // counters become what stands before, in the expert's own pairs
+    Value total = b.loop(b.index(0), b.index(segments), 1, {zero}, [&](Value s, ValueRange before) {
+      Value place = b.add(b.mul(s, experts), expert), here = b.loadScalar(counters, place);
+      b.storeScalar(before[0], counters, place);
+      return KernelBuilder::Yield{plus(before[0], here)};
+    })[0];
+    b.storeScalar(total, totals, expert);
+  });
+  b.barrier();
+  b.forThreads(experts + 1, [&](Value expert) {
+    Value before = b.loop(b.index(0), expert, 1, {zero}, [&](Value lower, ValueRange sum) {
+      return KernelBuilder::Yield{plus(sum[0], b.loadScalar(totals, lower))};
+    })[0];
+    b.storeScalar(before, offsets, expert);
+    b.when(b.less(expert, b.index(experts)), [&] {
+      b.loop(segments, 1, [&](Value s) {
+        Value place = b.add(b.mul(s, experts), expert);
+        b.storeScalar(plus(b.loadScalar(counters, place), before), counters, place);
+      });
+    });
+  });
+  b.barrier();
+  forOwned([&](Value pair, Value counter) {
+    Value place = b.loadScalar(counters, counter);
+    b.storeScalar(plus(place, one), counters, counter);
+    b.storeScalar(b.toI32(pair), pairs, b.toIndex(place));
+  });
+}
+
+} // namespace
+
+void emitDispatch(KernelBuilder &b, Operation *op) {
+  auto dispatch = cast<DispatchOp>(op);
+  Buffer ids = b.buffer(dispatch.getExperts());
+  Value count = b.mul(b.rowsOf(dispatch.getExperts()), ids.width);
+  Dispatch sort{ids, b.buffer(dest(op, 0)).memory, b.buffer(dest(op, 1)).memory, count,
+                cast<MemRefType>(dest(op, 0).getType()).getDimSize(0) - 1, ids.width};
+  auto few = scf::IfOp::create(b, b.less(count, b.index(kFewPairs + 1)), /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(few.thenBlock());
+  sort.emitFew(b);
+  b.setInsertionPointToStart(few.elseBlock());
+  sort.emitMany(b);
 }
 
 } // namespace qwench::gpu

@@ -16,6 +16,7 @@ ArrayRef<TileProgram> tilePrograms() {
       {"qwen.cache_write", {"", 4, rowTiles, emitCacheWrite}},
       {"qwen.qk_norm_rope_cache", {"", 4, rowTiles, emitQkNormRopeCache}},
       {"qwen.attention", {"", 4, attentionTiles, emitAttention}},
+      {"qwen.attention_combine", {"", 4, attentionCombineTiles, emitAttentionCombine}},
       {"qwen.swiglu", {"", 4, rowTiles, emitSwiglu}},
       {"qwen.add", {"", 4, rowTiles, emitAdd}},
       {"qwen.router", {"", 4, rowTiles, emitRouter}},

@@ -8,7 +8,9 @@
 #include "compiler/target/gpu/passes.h"
 #include "compiler/target/planned_functions.h"
 
+#include "mlir/Dialect/AMDGPU/IR/AMDGPUDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 
@@ -24,7 +26,8 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
   StringRef getDescription() const final { return "tile programs become functions of blocks of GPU threads"; }
   void getDependentDialects(DialectRegistry &registry) const override {
     registry.insert<func::FuncDialect, arith::ArithDialect, math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                    vector::VectorDialect, mlir::gpu::GPUDialect>();
+                    vector::VectorDialect, mlir::gpu::GPUDialect, LLVM::LLVMDialect, NVVM::NVVMDialect,
+                    amdgpu::AMDGPUDialect>();
   }
 
   void runOnOperation() override {

@@ -1,0 +1,272 @@
+// Attention on matrix units: the form for many rows. A tile is up to 64 query vectors (rows by the heads of a key/value
+// head's group), 16 to a subgroup; they pass over blocks of 64 keys, which are staged in workgroup memory with their values
+// transposed. Of 128 elements a head, keys and values take 35 KiB; the weights of a block take the place of its keys.
+#include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/matrix_unit.h"
+
+using namespace mlir;
+using namespace qwench::qwen;
+
+namespace qwench::gpu {
+
+namespace {
+
+constexpr int64_t kQueries = 64, kKeyBlock = 64, kMaxDim = 128;
+constexpr int64_t kKeyStride = kKeyBlock + kPiece; ///< of rows whose elements are keys
+
+class MatrixAttention {
+public:
+  MatrixAttention(KernelBuilder &b, AttentionOp op);
+  /// Rows first .. last - 1, which share a slot.
+  void emitRun(KernelBuilder &b, Value first, Value last);
+  Value head; ///< key/value head of the tile
+
+private:
+  using Values = SmallVector<Value>;
+  struct State {
+    Values maxima, sums, products; ///< of the lane's rows; of the lane's fragments [queries, dim]
+  };
+  void forPieces(KernelBuilder &b, llvm::function_ref<void(Value row, Value element)> body) const;
+  Value queryRow(KernelBuilder &b, Value vector) const { return b.min(b.add(first, b.div(vector, group)), b.sub(last, b.index(1))); }
+  Value rowOfLane(KernelBuilder &b, int64_t i) const;
+  void stageKeys(KernelBuilder &b, Value base, Value end) const;
+  Values score(KernelBuilder &b) const;
+  State step(KernelBuilder &b, Value base, const State &before) const;
+  void softmax(KernelBuilder &b, Value base, Values &scores, State &state) const;
+  Value scaleRows(KernelBuilder &b, Value fragment, ArrayRef<Value> factors) const;
+  void finish(KernelBuilder &b, const State &state) const;
+
+  CacheType type;
+  std::optional<int64_t> window;
+  double scale;
+  Fragments fragments;
+  Buffer query, out;
+  int64_t dim, group, stride;
+  Value keys, values; ///< [keys, dim] (also queries at first, and weights), [dim, keys]
+  CacheHead cache;
+  Value first, last;
+  Values queries;   ///< fragments of the subgroup's query vectors
+  Values positions; ///< of the lane's rows, i32
+};
+
+MatrixAttention::MatrixAttention(KernelBuilder &b, AttentionOp op)
+    : type(op.getCache().getType()), window(op.getWindow()), scale(op.getScale().convertToFloat() * 1.4426950408889634),
+      fragments(b), query(b.buffer(op.getQuery())), out(b.buffer(dest(op))), dim(type.getDim()),
+      group(query.width / dim / type.getHeads()), stride(dim + kPiece) {
+  keys = b.shared(kKeyBlock * std::max(stride, kKeyStride), b.getBF16Type());
+  values = b.shared(dim * kKeyStride, b.getBF16Type());
+}
+
+/// The pieces of 64 rows of `dim` elements, shared out among the threads.
+void MatrixAttention::forPieces(KernelBuilder &b, llvm::function_ref<void(Value, Value)> body) const {
+  int64_t pieces = dim / kPiece;
+  b.forThreads(kKeyBlock * pieces, [&](Value i) { body(b.div(i, pieces), b.mul(b.rem(i, pieces), kPiece)); });
+}
+
+/// Query vector of the lane's row `i` of a fragment, of the tile.
+Value MatrixAttention::rowOfLane(KernelBuilder &b, int64_t i) const {
+  int64_t element = 0;
+  while (fragments.rowOfElement(element) != i)
+    ++element;
+  return b.add(b.mul(b.subgroup, Fragments::kRows), fragments.place(b, element).first);
+}
+
+void MatrixAttention::stageKeys(KernelBuilder &b, Value base, Value end) const {
+  forPieces(b, [&](Value row, Value element) {
+    Value position = b.min(b.add(base, row), b.sub(end, b.index(1)));
+    b.storeRaw(b.loadRaw(cache.memory, b.add(cache.key(b, position), element)), keys, b.add(b.mul(row, stride), element));
+    Value piece = b.loadRaw(cache.memory, b.add(cache.value(b, position), element));
+    for (int64_t i = 0; i < kPiece; ++i)
+      b.storeScalar(b.extract(piece, i), values, b.add(b.mul(b.add(element, i), kKeyStride), row));
+  });
+}
+
+/// Fragments of the subgroup's queries by the block's keys.
+SmallVector<Value> MatrixAttention::score(KernelBuilder &b) const {
+  Values scores;
+  for (int64_t column = 0; column < kKeyBlock; column += fragments.columns()) {
+    Value sum = arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b)));
+    for (int64_t k = 0; k < dim; k += Fragments::kInputs) {
+      Values block = fragments.loadB(b, keys, b.index(column * stride + k), stride);
+      int64_t pieces = queries.size() / (dim / Fragments::kInputs);
+      sum = fragments.multiply(b, ArrayRef(queries).slice(k / Fragments::kInputs * pieces, pieces), block, sum);
+    }
+    scores.push_back(sum);
+  }
+  return scores;
+}
+
+Value MatrixAttention::scaleRows(KernelBuilder &b, Value fragment, ArrayRef<Value> factors) const {
+  Values elements;
+  for (int64_t e = 0; e < fragments.sums(); ++e)
+    elements.push_back(factors[fragments.rowOfElement(e)]);
+  return b.mulf(fragment, vector::FromElementsOp::create(b, fragments.sumType(b), elements));
+}
+
+/// Scores become weights, relative to the maxima so far, which the sums and products of `state` follow.
+void MatrixAttention::softmax(KernelBuilder &b, Value base, Values &scores, State &state) const {
+  Value factor = b.f32(scale); // to powers of 2
+  int64_t rows = fragments.rowsOfLane();
+  Values largest(rows, b.f32(kMasked)), weights, shrink;
+  SmallVector<Values> masked(scores.size()), valid(scores.size());
+  for (auto [j, fragment] : llvm::enumerate(scores))
+    for (int64_t e = 0; e < fragments.sums(); ++e) {
+      int64_t row = fragments.rowOfElement(e);
+      Value key = b.toI32(b.add(base, b.add(fragments.place(b, e).second, j * fragments.columns())));
+      Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key, positions[row]);
+      if (window) {
+        Value before = arith::SubIOp::create(b, positions[row], b.i32(*window));
+        inside = b.both(inside, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, key, before));
+      }
+      Value score = b.select(inside, b.mulf(b.extract(fragment, e), factor), b.f32(kMasked));
+      masked[j].push_back(score), valid[j].push_back(inside);
+      largest[row] = b.maxf(largest[row], score);
+    }
+  for (int64_t row = 0; row < rows; ++row) {
+    Value all = b.maxf(state.maxima[row], b.reduce(KernelBuilder::Reduction::MAXNUMF, largest[row], fragments.lanesOfRow()));
+    shrink.push_back(b.exp2(b.subf(state.maxima[row], all)));
+    state.maxima[row] = all;
+    state.sums[row] = b.mulf(state.sums[row], shrink[row]);
+  }
+  for (auto [j, fragment] : llvm::enumerate(scores)) {
+    Values elements;
+    for (int64_t e = 0; e < fragments.sums(); ++e) {
+      int64_t row = fragments.rowOfElement(e);
+      Value weight = b.exp2(b.subf(masked[j][e], state.maxima[row]));
+      elements.push_back(b.select(valid[j][e], weight, b.f32(0)));
+      state.sums[row] = b.addf(state.sums[row], elements.back()); // of the lane's columns, until the end
+    }
+    fragment = vector::FromElementsOp::create(b, fragments.sumType(b), elements);
+  }
+  for (Value &product : state.products)
+    product = scaleRows(b, product, shrink);
+}
+
+/// One block of keys; they are staged.
+MatrixAttention::State MatrixAttention::step(KernelBuilder &b, Value base, const State &before) const {
+  State state = before;
+  Values weights = score(b);
+  softmax(b, base, weights, state);
+  b.barrier(); // the keys are read
+  Value firstRow = b.mul(b.subgroup, Fragments::kRows);
+  for (auto [j, fragment] : llvm::enumerate(weights))
+    for (int64_t e = 0; e < fragments.sums(); ++e) {
+      auto [row, column] = fragments.place(b, e);
+      Value place = b.add(b.mul(b.add(firstRow, row), kKeyStride), b.add(column, j * fragments.columns()));
+      b.store(b.extract(fragment, e), keys, place);
+    }
+  b.barrier();
+  for (int64_t k = 0; k < kKeyBlock; k += Fragments::kInputs) {
+    Values left = fragments.loadA(b, keys, b.add(b.mul(firstRow, kKeyStride), k), kKeyStride);
+    for (int64_t column = 0; column < dim; column += fragments.columns()) {
+      Values right = fragments.loadB(b, values, b.index(column * kKeyStride + k), kKeyStride);
+      Value &product = state.products[column / fragments.columns()];
+      product = fragments.multiply(b, left, right, product);
+    }
+  }
+  return state;
+}
+
+void MatrixAttention::finish(KernelBuilder &b, const State &state) const {
+  Values inverse;
+  for (Value sum : state.sums)
+    inverse.push_back(b.divf(b.f32(1), b.reduce(KernelBuilder::Reduction::ADD, sum, fragments.lanesOfRow())));
+  Value count = b.mul(b.sub(last, first), group);
+  for (auto [j, product] : llvm::enumerate(state.products)) {
+    Value whole = scaleRows(b, product, inverse);
+    for (int64_t e = 0; e < fragments.sums(); ++e) {
+      auto [rowInFragment, column] = fragments.place(b, e);
+      Value vector = b.add(b.mul(b.subgroup, Fragments::kRows), rowInFragment);
+      Value place = b.mul(b.add(b.mul(head, group), b.rem(vector, group)), dim);
+      place = b.add(place, b.add(column, j * fragments.columns()));
+      b.when(b.less(vector, count), [&] {
+        b.store(b.extract(whole, e), out.memory, b.add(b.mul(queryRow(b, vector), out.stride), place));
+      });
+    }
+  }
+}
+
+void MatrixAttention::emitRun(KernelBuilder &b, Value firstOfRun, Value lastOfRun) {
+  first = firstOfRun, last = lastOfRun;
+  cache = cacheHead(b, type, b.item(StepField::Slots, first), head);
+  b.barrier(); // the run before has read what is staged
+  forPieces(b, [&](Value vector, Value element) {
+    Value column = b.add(b.mul(b.add(b.mul(head, group), b.rem(vector, group)), dim), element);
+    Value place = b.add(b.mul(queryRow(b, vector), query.stride), column);
+    b.storeRaw(b.loadRaw(query.memory, place), keys, b.add(b.mul(vector, stride), element));
+  });
+  b.barrier();
+  queries.clear(), positions.clear();
+  for (int64_t k = 0; k < dim; k += Fragments::kInputs)
+    llvm::append_range(queries,
+                       fragments.loadA(b, keys, b.add(b.mul(b.subgroup, Fragments::kRows * stride), k), stride));
+  State state;
+  for (int64_t i = 0; i < fragments.rowsOfLane(); ++i) {
+    positions.push_back(b.toI32(b.item(StepField::Positions, queryRow(b, rowOfLane(b, i)))));
+    state.maxima.push_back(b.f32(kMasked));
+    state.sums.push_back(b.f32(0));
+  }
+  state.products.append(dim / fragments.columns(), arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b))));
+  Value lowest = b.item(StepField::Positions, first), end = b.add(b.item(StepField::Positions, b.sub(last, b.index(1))), 1);
+  Value begin = b.index(0);
+  if (window)
+    begin = b.mul(b.div(b.max(b.index(0), b.sub(lowest, b.index(*window - 1))), kKeyBlock), kKeyBlock);
+  Values packed(state.maxima);
+  llvm::append_range(packed, state.sums);
+  llvm::append_range(packed, state.products);
+  size_t rows = fragments.rowsOfLane();
+  auto unpack = [rows](ValueRange all) {
+    return State{llvm::to_vector(all.take_front(rows)), llvm::to_vector(all.slice(rows, rows)),
+                 llvm::to_vector(all.drop_front(2 * rows))};
+  };
+  auto result = b.loop(begin, end, kKeyBlock, packed, [&](Value base, ValueRange before) {
+    b.barrier(); // queries, or the weights and values of the block before, are read
+    stageKeys(b, base, end);
+    b.barrier();
+    State after = step(b, base, unpack(before));
+    KernelBuilder::Yield all(after.maxima);
+    llvm::append_range(all, after.sums);
+    llvm::append_range(all, after.products);
+    return all;
+  });
+  finish(b, unpack(result));
+}
+
+/// The end of the run of rows from `row` on that share its slot, at most `end`.
+Value endOfRun(KernelBuilder &b, Value row, Value end) {
+  Value slot = b.item(StepField::Slots, row);
+  Value found = b.loop(b.add(row, 1), end, 1, {end}, [&](Value candidate, ValueRange before) {
+    Value differs = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, b.item(StepField::Slots, candidate), slot);
+    return KernelBuilder::Yield{b.select(differs, b.min(before[0], candidate), before[0])};
+  })[0];
+  return found;
+}
+
+} // namespace
+
+bool fitsMatrixAttention(KernelBuilder &b, AttentionOp op) {
+  CacheType cache = op.getCache().getType();
+  Buffer query = b.buffer(op.getQuery());
+  int64_t rows = tileSizes(op)[0], group = query.width / cache.getDim() / cache.getHeads();
+  return b.device.matrix != MatrixUnit::None && b.subgroups == 4 && !op.getSplits() && rows > 1 && rows * group <= kQueries &&
+         cache.getElementType().isBF16() && query.element.isBF16() && query.vector == kPiece &&
+         cache.getDim() % Fragments::kInputs == 0 && cache.getDim() <= kMaxDim;
+}
+
+void emitMatrixAttention(KernelBuilder &b, AttentionOp op) {
+  MatrixAttention attention(b, op);
+  int64_t heads = op.getCache().getType().getHeads();
+  attention.head = b.rem(b.tile, heads);
+  auto [begin, end] = b.tileRange(b.div(b.tile, heads), b.rowsOf(dest(op)), tileSizes(op)[0]);
+  Value stop = end;
+  scf::WhileOp::create(
+      b, TypeRange{b.getIndexType()}, ValueRange{begin},
+      [&](OpBuilder &, Location, ValueRange row) { scf::ConditionOp::create(b, b.less(row[0], stop), row); },
+      [&](OpBuilder &, Location, ValueRange row) {
+        Value last = endOfRun(b, row[0], stop);
+        attention.emitRun(b, row[0], last);
+        scf::YieldOp::create(b, last);
+      });
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,145 @@
+// Tiles of products on matrix units: the form for many rows. Four subgroups, two by two, share a tile; a step of kStep
+// inputs of both operands is staged in workgroup memory while the next one is on its way in registers.
+#include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/matrix_unit.h"
+
+using namespace mlir;
+
+namespace qwench::gpu {
+
+namespace {
+
+/// Inputs of a step, and elements from row to row in workgroup memory: 20 words apart, the 8 rows that lanes of mma.sync
+/// read at once begin at different banks.
+constexpr int64_t kStep = 32, kStride = kStep + kPiece;
+constexpr int64_t kPiecesOfRow = kStep / kPiece;
+
+/// One operand of a tile: rows in global memory, their pieces that this thread moves.
+struct Operand {
+  Value memory, staged;
+  SmallVector<Value> starts;  ///< element index of each piece's row
+  SmallVector<Value> inputs;  ///< of each piece, in the step
+  SmallVector<Value> targets; ///< in `staged`
+
+  Operand(KernelBuilder &b, Value memory, int64_t rows, llvm::function_ref<Value(Value)> rowStart) : memory(memory) {
+    staged = b.shared(rows * kStride, b.getBF16Type());
+    for (int64_t first = 0; first < rows * kPiecesOfRow; first += b.threads()) {
+      Value piece = b.add(b.thread, first), row = b.div(piece, kPiecesOfRow);
+      starts.push_back(rowStart(row));
+      inputs.push_back(b.mul(b.rem(piece, kPiecesOfRow), kPiece));
+      targets.push_back(b.add(b.mul(row, kStride), inputs.back()));
+    }
+  }
+
+  /// The pieces of the step from input `k` on, of rows of `width` inputs; zeros behind them.
+  SmallVector<Value> load(KernelBuilder &b, Value k, int64_t width) const {
+    SmallVector<Value> pieces;
+    auto type = b.vectorOf(kPiece, b.getBF16Type());
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+    for (auto [start, input] : llvm::zip(starts, inputs)) {
+      Value at = b.add(k, input), place = b.add(start, b.min(at, b.index(width - kPiece)));
+      Value piece = b.loadRaw(memory, place);
+      pieces.push_back(width % kStep ? b.select(b.less(at, b.index(width)), piece, zero) : piece);
+    }
+    return pieces;
+  }
+
+  void stage(KernelBuilder &b, ValueRange pieces) const {
+    for (auto [piece, target] : llvm::zip(pieces, targets))
+      b.storeRaw(piece, staged, target);
+  }
+};
+
+/// The part of a tile that a subgroup multiplies: `down` by `across` fragments.
+struct SubgroupTile {
+  Fragments fragments;
+  int64_t rows, columns, down, across;
+  Value firstRow, firstColumn; ///< in the tile
+
+  SubgroupTile(KernelBuilder &b, int64_t tileRows, int64_t tileColumns)
+      : fragments(b), rows(tileRows / 2), columns(tileColumns / 2), down(rows / Fragments::kRows),
+        across(columns / fragments.columns()), firstRow(b.mul(b.div(b.subgroup, 2), rows)),
+        firstColumn(b.mul(b.rem(b.subgroup, 2), columns)) {}
+
+  SmallVector<Value> multiply(KernelBuilder &b, Value a, Value weights, ValueRange before) const {
+    SmallVector<Value> sums(before);
+    for (int64_t k = 0; k < kStep; k += Fragments::kInputs) {
+      SmallVector<SmallVector<Value>> left, right;
+      for (int64_t i = 0; i < down; ++i)
+        left.push_back(fragments.loadA(b, a, b.add(b.mul(b.add(firstRow, i * Fragments::kRows), kStride), k), kStride));
+      for (int64_t j = 0; j < across; ++j)
+        right.push_back(fragments.loadB(b, weights, b.add(b.mul(b.add(firstColumn, j * fragments.columns()), kStride), k), kStride));
+      for (int64_t i = 0; i < down; ++i)
+        for (int64_t j = 0; j < across; ++j)
+          sums[i * across + j] = fragments.multiply(b, left[i], right[j], sums[i * across + j]);
+    }
+    return sums;
+  }
+};
+
+} // namespace
+
+bool ProductTile::fitsMatrixUnit(KernelBuilder &b, int64_t columns) const {
+  int64_t tileColumns = swiglu ? 2 * columns : columns;
+  auto divides = [&](int64_t size) { return size % 64 == 0 && size * kPiecesOfRow % b.threads() == 0; };
+  return b.device.matrix != MatrixUnit::None && b.subgroups == 4 && divides(rows) && divides(tileColumns) &&
+         product.weight.type.getElementType().isBF16() && product.in.element.isBF16() && product.in.aligned &&
+         product.weight.inputs() % kPiece == 0;
+}
+
+void ProductTile::emitMatrix(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
+  int64_t width = product.weight.inputs(), padded = product.weight.layout.paddedInputs(width);
+  int64_t tileColumns = swiglu ? 2 * columns : columns;
+  SubgroupTile part(b, rows, tileColumns);
+  Value last = b.sub(end, b.index(1));
+  Operand a(b, product.in.memory, rows, [&](Value row) {
+    return b.mul(inputRow(b.min(b.add(begin, row), last)), product.in.stride);
+  });
+  // With swiglu a subgroup's columns are gate columns and then the up columns of the same numbers, so that a lane has both.
+  Operand weights(b, product.weight.memory, tileColumns, [&](Value row) {
+    if (!swiglu)
+      return b.add(matrix, b.mul(b.min(b.add(firstColumn, row), b.index(outputs - 1)), padded));
+    Value half = b.div(row, part.columns), within = b.rem(row, part.columns);
+    Value column = b.add(b.add(firstColumn, b.mul(half, part.columns / 2)), b.rem(within, part.columns / 2));
+    Value isUp = b.mul(b.div(within, part.columns / 2), outputs);
+    return b.add(matrix, b.mul(b.add(b.min(column, b.index(outputs - 1)), isUp), padded));
+  });
+  size_t aPieces = a.starts.size(), sums = part.down * part.across;
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(part.fragments.sumType(b)));
+  SmallVector<Value> state = a.load(b, b.index(0), width);
+  llvm::append_range(state, weights.load(b, b.index(0), width));
+  size_t pieces = state.size();
+  state.append(sums, zero);
+  state = b.loop(b.index(0), b.index(width), kStep, state, [&](Value k, ValueRange now) {
+    b.barrier(); // what is staged is read
+    a.stage(b, now.take_front(aPieces));
+    weights.stage(b, now.slice(aPieces, pieces - aPieces));
+    b.barrier();
+    Value next = b.add(k, kStep);
+    KernelBuilder::Yield after = a.load(b, next, width);
+    llvm::append_range(after, weights.load(b, next, width));
+    llvm::append_range(after, part.multiply(b, a.staged, weights.staged, now.drop_front(pieces)));
+    return after;
+  });
+  ArrayRef<Value> results = ArrayRef(state).drop_front(pieces);
+  int64_t perLane = part.fragments.sums(), stored = swiglu ? part.across / 2 : part.across;
+  for (int64_t i = 0; i < part.down; ++i)
+    for (int64_t j = 0; j < stored; ++j)
+      for (int64_t e = 0; e < perLane; ++e) {
+        auto [rowOfLane, columnOfLane] = part.fragments.place(b, e);
+        Value row = b.add(b.add(begin, part.firstRow), b.add(rowOfLane, i * Fragments::kRows));
+        Value first = b.add(firstColumn, swiglu ? b.mul(b.rem(b.subgroup, 2), part.columns / 2) : part.firstColumn);
+        Value column = b.add(first, b.add(columnOfLane, j * part.fragments.columns()));
+        b.when(b.both(b.less(row, end), b.less(column, b.index(outputs))), [&] {
+          auto product = [&](int64_t across, Value weightRow) {
+            Value value = b.extract(results[i * part.across + across], e), added = bias ? bias(weightRow) : Value();
+            return added ? b.addf(value, added) : value;
+          };
+          if (!swiglu)
+            return store(product(j, column), row, column);
+          store(b.swiglu(product(j, column), product(j + stored, b.add(column, outputs))), row, column);
+        });
+      }
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,184 @@
+// Every tile program against the reference evaluator, on shapes that nothing divides, for subgroups of 32 and of 64 lanes:
+// with all fusions and with none the programs of the list are all there. Steps mix prefills, chunks and decodes of two
+// sequences.
+#include "compiler/target/gpu/kernels.h"
+#include "dialects/evaluator/Evaluator.h"
+#include "frontends/huggingface/import/import.h"
+#include "passes/Pipelines.h"
+#include "tests/gpu-on-cpu/program.h"
+#include "tests/reference/model.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Pass/PassManager.h"
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace qwench {
+namespace {
+
+constexpr const char *kOddMixture = R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 36,
+  "head_dim": 96, "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 52, "moe_intermediate_size": 20,
+  "num_experts": 5, "num_experts_per_tok": 3, "mlp_only_layers": [0], "decoder_sparse_step": 1, "num_hidden_layers": 3,
+  "vocab_size": 101, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256, "norm_topk_prob": true,
+  "tie_word_embeddings": false, "attention_bias": true, "hidden_act": "silu"})";
+
+// More query heads than pass over the keys together, the longest heads, a window that cuts.
+constexpr const char *kWideHeads = R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 24,
+  "head_dim": 256, "num_attention_heads": 11, "num_key_value_heads": 1, "intermediate_size": 29, "num_hidden_layers": 2,
+  "vocab_size": 67, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256, "tie_word_embeddings": true,
+  "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 1, "attention_bias": false, "hidden_act": "silu"})";
+
+struct Case {
+  const char *name;
+  const char *config;
+  bool fused;
+  int64_t subgroupSize;
+  int32_t longest = 20; ///< tokens of a sequence: 90 rows of 3 experts are a dispatch of many pairs
+  ElementType type = ElementType::F32;
+  gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
+};
+
+void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
+
+/// The evaluator's random weights as tensors of a checkpoint.
+class RandomSource : public pack::TensorSource {
+public:
+  RandomSource(mlir::ModuleOp module, evaluator::WeightProvider &weights) {
+    for (auto weight : module.getOps<qwen::WeightOp>()) {
+      auto type = mlir::cast<mlir::RankedTensorType>(weight.getType());
+      bool stack = type.getRank() == 3;
+      int64_t experts = stack ? type.getDimSize(0) : 1, each = type.getNumElements() / experts;
+      std::vector<int64_t> shape(type.getShape().drop_front(stack));
+      for (int64_t i = 0; i < static_cast<int64_t>(weight.getInstances()); ++i) {
+        std::vector<float> all = *weights.load(weight, i);
+        for (int64_t e = 0; e < experts; ++e)
+          tensors[evaluator::tensorName(weight, i, stack ? e : -1)] = {
+              shape, std::vector<float>(all.begin() + e * each, all.begin() + (e + 1) * each)};
+      }
+    }
+  }
+  Result<hf::TensorView> find(std::string_view name) const override {
+    auto found = tensors.find(std::string(name));
+    if (found == tensors.end())
+      return userError("expected a weight named " + std::string(name));
+    const auto &[shape, values] = found->second;
+    return hf::TensorView{found->first, hf::DType::F32, shape, reinterpret_cast<const std::byte *>(values.data()),
+                          values.size() * 4};
+  }
+
+private:
+  std::map<std::string, std::pair<std::vector<int64_t>, std::vector<float>>> tensors;
+};
+
+std::unique_ptr<mlir::MLIRContext> makeContext() {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  return std::make_unique<mlir::MLIRContext>(registry);
+}
+
+mlir::OwningOpRef<mlir::ModuleOp> import(mlir::MLIRContext &context, const Case &c) {
+  auto config = hf::parseConfig(c.config, c.name);
+  EXPECT_TRUE(config) << config.error().message;
+  auto module = importModel(context, *config, {c.name, c.type, c.type == ElementType::F32 ? CacheFormat::F32 : CacheFormat::BF16, 256});
+  EXPECT_TRUE(module) << module.error().message;
+  return module.take();
+}
+
+void fuse(mlir::ModuleOp module, bool all) {
+  std::vector<std::string> disabled;
+  for (llvm::StringRef name : fusionNames())
+    if (!all)
+      disabled.push_back(name.str());
+  mlir::PassManager passes(module.getContext());
+  ASSERT_TRUE(buildFusePipeline(passes, disabled));
+  ASSERT_TRUE(mlir::succeeded(passes.run(module)));
+}
+
+class kernels : public testing::TestWithParam<Case> {
+protected:
+  std::unique_ptr<mlir::MLIRContext> context = makeContext();
+};
+
+TEST_P(kernels, compute_what_the_evaluator_computes) {
+  auto module = import(*context, GetParam());
+  evaluator::RandomWeights weights(11);
+  RandomSource source(*module, weights);
+  auto reference = module->clone();
+  mlir::OwningOpRef<mlir::ModuleOp> kept(reference);
+  fuse(*module, GetParam().fused);
+  gpu::Device device;
+  device.subgroupSize = GetParam().subgroupSize;
+  device.matrix = GetParam().matrix;
+  auto program = gpu_on_cpu::Program::create(*module, device, source, 3, 200);
+  ASSERT_TRUE(program) << program.error().message;
+
+  const std::vector<int32_t> first = {3, 41, 59, 26, 53, 58, 17, 33, 23, 64, 62},
+                             second = {27, 18, 28, 18, 28, 45, 60, 45, 2};
+  std::vector<int32_t> third; // rows enough for several tiles, and for a dispatch of many pairs
+  for (int32_t i = 0; i < GetParam().longest; ++i)
+    third.push_back(i * i % 61);
+  std::vector<std::pair<evaluator::BatchRows, bool>> steps; // whether through decode
+  steps.push_back({rowsOf(first, 0, 9, 0, 9), false});
+  steps.push_back({rowsOf(second, 0, 4, 1, 9), false});
+  steps.push_back({rowsOf(first, 9, 1, 0, 10), false});
+  append(steps.back().first, rowsOf(second, 4, 3, 1, 9));
+  steps.push_back({rowsOf(second, 7, 1, 1, 9), true});
+  append(steps.back().first, rowsOf(first, 10, 1, 0, 11));
+  steps.push_back({rowsOf(second, 8, 1, 1, 9), true});
+  size_t most = third.size() - 1;
+  steps.push_back({rowsOf(third, 0, most, 2, most), false});
+  steps.push_back({rowsOf(third, most, 1, 2, most + 1), true});
+  evaluator::Evaluator evaluator(*kept, weights);
+  double allowed = GetParam().type == ElementType::F32 ? 2e-5 : 2e-2;
+  for (auto [number, step] : llvm::enumerate(steps)) {
+    auto &[rows, decode] = step;
+    for (int32_t row = static_cast<int32_t>(rows.rows()) - 1; row >= 0; row -= 2)
+      rows.outputRows.push_back(row);
+    auto expected = evaluator.forward(rows);
+    ASSERT_TRUE(expected) << expected.error().message;
+    auto found = (*program)->forward(rows, decode);
+    ASSERT_TRUE(found) << found.error().message;
+    ASSERT_EQ(found->size(), expected->size());
+    auto [low, high] = std::minmax_element(expected->begin(), expected->end());
+    double worst = 0;
+    for (size_t i = 0; i < expected->size(); ++i) {
+      double d = std::abs(static_cast<double>((*found)[i]) - (*expected)[i]);
+      worst = std::isfinite(d) ? std::max(worst, d) : INFINITY;
+    }
+    EXPECT_LE(worst / (static_cast<double>(*high) - *low), allowed) << "step " << number;
+  }
+}
+
+using Unit = gpu::MatrixUnit;
+INSTANTIATE_TEST_SUITE_P(
+    on, kernels,
+    testing::Values(Case{"odd_mixture_fused_32", kOddMixture, true, 32, 90}, Case{"odd_mixture_fused_64", kOddMixture, true, 64},
+                    Case{"odd_mixture_unfused_32", kOddMixture, false, 32},
+                    Case{"odd_mixture_unfused_64", kOddMixture, false, 64},
+                    Case{"odd_mixture_bf16_32", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync},
+                    Case{"wide_heads_fused_32", kWideHeads, true, 32}, Case{"wide_heads_unfused_64", kWideHeads, false, 64},
+                    Case{"wide_heads_mma_sync", kWideHeads, true, 32, 20, ElementType::BF16, Unit::MmaSync},
+                    Case{"wide_heads_mfma", kWideHeads, true, 64, 20, ElementType::BF16, Unit::Mfma}),
+    [](const auto &info) { return std::string(info.param.name); });
+
+// The list and the tests do not drift apart: each program is in a module that is compared above.
+TEST(tile_programs, are_all_compared) {
+  auto context = makeContext();
+  std::set<std::string> found;
+  for (bool all : {true, false}) {
+    auto module = import(*context, {"mixture", kOddMixture, all, 32});
+    fuse(*module, all);
+    module->walk([&](mlir::Operation *op) { found.insert(op->getName().getStringRef().str()); });
+  }
+  found.insert("qwen.attention_combine"); // planning makes it of attention, in decode
+  for (const gpu::TileProgram &program : gpu::tilePrograms())
+    EXPECT_TRUE(found.contains(program.op.str())) << program.op.str();
+}
+
+} // namespace
+} // namespace qwench
