@@ -1,0 +1,44 @@
+// Each planned op is a function of a block of threads in the module of each device, and a launch of it.
+// RUN: qwench-opt %S/../../../dialects/model.mlir --qwen-fuse --qwen-plan="target=cuda gpu=sm_80,sm_90a" --qwen-kernels="target=cuda gpu=sm_80,sm_90a" > %t.mlir
+// RUN: FileCheck %s < %t.mlir
+// RUN: FileCheck %s --check-prefix=ONLY < %t.mlir
+// RUN: qwench-opt %t.mlir | FileCheck %s
+// RUN: qwench-opt %S/../../../dialects/model.mlir --qwen-fuse --qwen-plan="target=rocm gpu=gfx942,gfx1100" --qwen-kernels="target=rocm gpu=gfx942,gfx1100" | FileCheck %s --check-prefix=AMD
+
+// ONLY-NOT: qwen.{{(weight|rotary|param|buffer|batch_size|layers|rms_norm|linear|fused_linear|attention|embedding)}}{{[ (\[]}}
+
+// The same kernels in the same order for both devices.
+// CHECK: gpu.module @sm_80
+// CHECK: gpu.func @moe_prefill_0_rms_norm(%{{.*}}: !qwen.batch, %{{.*}}: index, %{{.*}}: index, %{{.*}}: index) workgroup(%{{.*}} : memref<8xf32, #gpu.address_space<workgroup>>{{.*}}) attributes {known_block_size = array<i32: 256, 1, 1>
+// CHECK: gpu.subgroup_reduce add
+// CHECK: gpu.barrier
+
+// Products of few rows: 16 bytes of weights a lane, several rows of them ahead; the lanes' sums meet at the end.
+// CHECK: gpu.func @moe_decode_1_fused_linear({{.*}} known_block_size = array<i32: 128, 1, 1>
+// CHECK-DAG: qwen.step_field %{{.*}} weights : memref<?xi8, #gpu.address_space<global>>
+// CHECK-DAG: qwen.step_field %{{.*}} arena : memref<?xi8, #gpu.address_space<global>>
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?xbf16, #gpu.address_space<global>>, vector<8xbf16>
+// CHECK: gpu.subgroup_reduce add
+// CHECK: gpu.module @sm_90a
+// CHECK: gpu.func @moe_prefill_0_rms_norm(
+
+// The launches of a layer are its ops, in their order; attention over a long context is two of them in decode.
+// CHECK-LABEL: func.func @moe.decode(%{{.*}}: !qwen.batch, %{{.*}}: index, %{{.*}}: index) {
+// CHECK: qwen.launch @moe_decode_0_rms_norm tiles(
+// CHECK: qwen.launch @moe_decode_1_fused_linear tiles(
+// CHECK: qwen.launch @moe_decode_2_qk_norm_rope_cache tiles(
+// CHECK: qwen.launch @moe_decode_3_attention tiles(
+// CHECK: qwen.launch @moe_decode_4_attention_combine tiles(
+// CHECK: qwen.launch @moe_decode_5_fused_linear tiles(
+// CHECK: qwen.launch @moe_decode_6_rms_norm tiles(
+// CHECK: qwen.launch @moe_decode_7_fused_router tiles(
+// CHECK: qwen.launch @moe_decode_8_dispatch tiles(
+// CHECK: qwen.launch @moe_decode_9_grouped_linear tiles(
+// CHECK: qwen.launch @moe_decode_10_grouped_linear_combine tiles(
+// CHECK-NEXT: return
+
+// Subgroups of 64 lanes make blocks of twice as many threads of the same tiles.
+// AMD: gpu.module @gfx942
+// AMD: gpu.func @moe_prefill_0_rms_norm({{.*}} known_block_size = array<i32: 512, 1, 1>
+// AMD: gpu.module @gfx1100
+// AMD: gpu.func @moe_prefill_0_rms_norm({{.*}} known_block_size = array<i32: 256, 1, 1>
