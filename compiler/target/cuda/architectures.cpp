@@ -6,6 +6,7 @@ namespace qwench::cuda {
 using gpu::Architecture;
 using gpu::Fp8;
 using gpu::MatrixShape;
+using enum gpu::MatrixUnit;
 
 namespace {
 
@@ -19,13 +20,13 @@ constexpr MatrixShape kBlackwell[] = {{"bf16", 128, 256, 16}, {"f16", 128, 256, 
                                       {"f8E4M3FN", 128, 256, 32}, {"f4E2M1FN", 128, 256, 64}};
 
 constexpr Architecture kTable[] = {
-    // name, subgroup, shared, static, registers, threads, asyncCopy, tensorCopy, cluster, fp8, matrix shapes
-    {"sm_80", 32, 163 << 10, kStaticShared, kRegisters, kThreads, true, false, false, Fp8::None, kAmpere},
-    {"sm_86", 32, 99 << 10, kStaticShared, kRegisters, kThreads, true, false, false, Fp8::None, kAmpere},
-    {"sm_89", 32, 99 << 10, kStaticShared, kRegisters, kThreads, true, false, false, Fp8::Ocp, kAda},
-    {"sm_90a", 32, 227 << 10, kStaticShared, kRegisters, kThreads, true, true, true, Fp8::Ocp, kHopper},
-    {"sm_100a", 32, 227 << 10, kStaticShared, kRegisters, kThreads, true, true, true, Fp8::Ocp, kBlackwell},
-    {"sm_120", 32, 99 << 10, kStaticShared, kRegisters, kThreads, true, true, true, Fp8::Ocp, kAda},
+    // name, subgroup, shared, static, registers, threads, asyncCopy, tensorCopy, cluster, fp8, unit, shapes
+    {"sm_80", 32, 163 << 10, kStaticShared, kRegisters, kThreads, true, false, false, Fp8::None, MmaSync, kAmpere},
+    {"sm_86", 32, 99 << 10, kStaticShared, kRegisters, kThreads, true, false, false, Fp8::None, MmaSync, kAmpere},
+    {"sm_89", 32, 99 << 10, kStaticShared, kRegisters, kThreads, true, false, false, Fp8::Ocp, MmaSync, kAda},
+    {"sm_90a", 32, 227 << 10, kStaticShared, kRegisters, kThreads, true, true, true, Fp8::Ocp, MmaSync, kHopper},
+    {"sm_100a", 32, 227 << 10, kStaticShared, kRegisters, kThreads, true, true, true, Fp8::Ocp, MmaSync, kBlackwell},
+    {"sm_120", 32, 99 << 10, kStaticShared, kRegisters, kThreads, true, true, true, Fp8::Ocp, MmaSync, kAda},
 };
 
 } // namespace

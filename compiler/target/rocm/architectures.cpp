@@ -9,6 +9,7 @@ namespace qwench::rocm {
 using gpu::Architecture;
 using gpu::Fp8;
 using gpu::MatrixShape;
+using enum gpu::MatrixUnit;
 
 namespace {
 
@@ -22,13 +23,13 @@ constexpr MatrixShape kRdna3[] = {{"bf16", 16, 16, 16}, {"f16", 16, 16, 16}, {"i
 constexpr MatrixShape kRdna4[] = {{"bf16", 16, 16, 16}, {"f16", 16, 16, 16}, {"i8", 16, 16, 16}, {"f8E4M3FN", 16, 16, 16}};
 
 constexpr Architecture kTable[] = {
-    // name, subgroup, shared, static, registers, threads, asyncCopy, tensorCopy, cluster, fp8, matrix shapes
-    {"gfx90a", 64, kShared, kShared, 512, kThreads, false, false, false, Fp8::None, kCdna2},
-    {"gfx942", 64, kShared, kShared, 512, kThreads, false, false, false, Fp8::Fnuz, kCdna3},
-    {"gfx950", 64, 160 << 10, kShared, 512, kThreads, true, false, false, Fp8::Ocp, kCdna4},
-    {"gfx1100", 32, kShared, kShared, 256, kThreads, false, false, false, Fp8::None, kRdna3},
-    {"gfx1151", 32, kShared, kShared, 256, kThreads, false, false, false, Fp8::None, kRdna3},
-    {"gfx1201", 32, kShared, kShared, 256, kThreads, false, false, false, Fp8::Ocp, kRdna4},
+    // name, subgroup, shared, static, registers, threads, asyncCopy, tensorCopy, cluster, fp8, unit, shapes
+    {"gfx90a", 64, kShared, kShared, 512, kThreads, false, false, false, Fp8::None, Mfma, kCdna2},
+    {"gfx942", 64, kShared, kShared, 512, kThreads, false, false, false, Fp8::Fnuz, Mfma, kCdna3},
+    {"gfx950", 64, 160 << 10, kShared, 512, kThreads, true, false, false, Fp8::Ocp, Mfma, kCdna4},
+    {"gfx1100", 32, kShared, kShared, 256, kThreads, false, false, false, Fp8::None, Wmma11, kRdna3},
+    {"gfx1151", 32, kShared, kShared, 256, kThreads, false, false, false, Fp8::None, Wmma11, kRdna3},
+    {"gfx1201", 32, kShared, kShared, 256, kThreads, false, false, false, Fp8::Ocp, Wmma12, kRdna4},
 };
 
 } // namespace

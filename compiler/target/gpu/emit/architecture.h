@@ -31,9 +31,10 @@ struct Architecture {
   bool tensorCopy;                          ///< by descriptor (TMA)
   bool cluster;                             ///< blocks that share workgroup memory
   Fp8 fp8;
+  MatrixUnit matrix;                        ///< the one that the kernels use
   llvm::ArrayRef<MatrixShape> matrixShapes;
 
-  Device device() const { return {name.str(), subgroupSize, staticSharedBytes}; }
+  Device device() const { return {name.str(), subgroupSize, staticSharedBytes, matrix}; }
 };
 
 /// The architectures of those names, without repetition, in the order given. An unknown one, or none, is an error that
