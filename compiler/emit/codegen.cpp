@@ -20,12 +20,14 @@ using namespace qwench;
 
 namespace {
 
-void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+void optimize(llvm::Module &module, llvm::TargetMachine &machine, bool unrollLoops) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopUnrolling = unrollLoops;
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;
   llvm::ModuleAnalysisManager modules;
-  llvm::PassBuilder builder(&machine);
+  llvm::PassBuilder builder(&machine, tuning);
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(components);
   builder.registerFunctionAnalyses(functions);
@@ -77,7 +79,7 @@ Status qwench::generateCode(mlir::Operation *module, const CodegenTarget &target
       for (const auto &[name, value] : target.attributes)
         function.addFnAttr(name, value);
     }
-  optimize(*translated, *machine);
+  optimize(*translated, *machine, target.unrollLoops);
   if (output == CodegenOutput::LLVM) {
     translated->print(out, nullptr);
     return ok();

@@ -21,6 +21,7 @@ struct CodegenTarget {
   std::string features; ///< instructions beyond those: "+avx2,+avx512bf16"
   std::vector<std::pair<std::string, std::string>> attributes = {}; ///< of every function: LLVM's names and values
   std::vector<std::pair<std::string, uint32_t>> moduleFlags = {};   ///< of the module: LLVM's names and values
+  bool unrollLoops = true;                                          ///< whether LLVM may, of its own accord
 };
 
 enum class CodegenOutput { LLVM, Assembly, Object };

@@ -38,6 +38,7 @@ std::vector<Case> cases() {
     list.push_back({"moe-base", ElementType::BF16, unit == Unit::Mfma ? 64 : 32, unit});
   list.push_back({"moe-odd-sizes", ElementType::BF16, 32, Unit::MmaSync});
   list.push_back({"dense-bias", ElementType::BF16, 64, Unit::Mfma});
+  list.push_back({"dense-hd128", ElementType::BF16, 32, Unit::Wmma11});
   return list;
 }
 

@@ -28,7 +28,15 @@ private:
   };
   void forPieces(KernelBuilder &b, llvm::function_ref<void(Value row, Value element)> body) const;
   Value queryRow(KernelBuilder &b, Value vector) const { return b.min(b.add(first, b.div(vector, group)), b.sub(last, b.index(1))); }
+  /// Element of the row of queries, or results, that element `element` of a vector is.
+  Value column(KernelBuilder &b, Value vector, Value element) const {
+    return b.add(b.mul(b.add(b.mul(head, group), b.rem(vector, group)), dim), element);
+  }
   Value rowOfLane(KernelBuilder &b, int64_t i) const;
+  void stageFragments(KernelBuilder &b, ArrayRef<Value> sums, int64_t rowStride) const;
+  Values loadQueries(KernelBuilder &b, int64_t k) const {
+    return fragments.loadA(b, queryRows, b.add(b.mul(b.subgroup, Fragments::kRows * stride), k), stride);
+  }
   void stageKeys(KernelBuilder &b, Value base, Value end) const;
   Values score(KernelBuilder &b) const;
   State step(KernelBuilder &b, Value base, const State &before) const;
@@ -42,11 +50,12 @@ private:
   Fragments fragments;
   Buffer query, out;
   int64_t dim, group, stride;
-  Value keys, values; ///< [keys, dim] (also queries at first, and weights), [dim, keys]
+  Value keys, values; ///< [keys, dim] (also weights, and results), [dim, keys]
+  Value queryRows;    ///< [queries, dim]: the place of the keys, if queries are in registers when keys come
   CacheHead cache;
   Value first, last;
-  Values queries;   ///< fragments of the subgroup's query vectors
-  Values positions; ///< of the lane's rows, i32
+  SmallVector<Values> queries; ///< fragments of the subgroup's query vectors; none if they stay in workgroup memory
+  Values limits;    ///< positions of the lane's rows less the lane's first column, i32
 };
 
 MatrixAttention::MatrixAttention(KernelBuilder &b, AttentionOp op)
@@ -55,6 +64,7 @@ MatrixAttention::MatrixAttention(KernelBuilder &b, AttentionOp op)
       group(query.width / dim / type.getHeads()), stride(dim + kPiece) {
   keys = b.shared(kKeyBlock * std::max(stride, kKeyStride), b.getBF16Type());
   values = b.shared(dim * kKeyStride, b.getBF16Type());
+  queryRows = fragments.repeatsOperands() ? b.shared(kQueries * stride, b.getBF16Type()) : keys;
 }
 
 /// The pieces of 64 rows of `dim` elements, shared out among the threads.
@@ -68,7 +78,7 @@ Value MatrixAttention::rowOfLane(KernelBuilder &b, int64_t i) const {
   int64_t element = 0;
   while (fragments.rowOfElement(element) != i)
     ++element;
-  return b.add(b.mul(b.subgroup, Fragments::kRows), fragments.place(b, element).first);
+  return b.add(b.add(b.mul(b.subgroup, Fragments::kRows), fragments.laneRow(b)), fragments.rowOffset(element));
 }
 
 void MatrixAttention::stageKeys(KernelBuilder &b, Value base, Value end) const {
@@ -81,17 +91,27 @@ void MatrixAttention::stageKeys(KernelBuilder &b, Value base, Value end) const {
   });
 }
 
+/// To the place of the keys, as bf16: the subgroup's rows, fragments side by side.
+void MatrixAttention::stageFragments(KernelBuilder &b, ArrayRef<Value> sums, int64_t rowStride) const {
+  Value row = b.add(b.mul(b.subgroup, Fragments::kRows), fragments.laneRow(b));
+  Value first = b.add(b.mul(row, rowStride), fragments.laneColumn(b));
+  for (auto [j, fragment] : llvm::enumerate(sums))
+    for (int64_t e = 0; e < fragments.sums(); ++e) {
+      int64_t offset = fragments.rowOffset(e) * rowStride + fragments.columnOffset(e) + j * fragments.columns();
+      b.store(b.extract(fragment, e), keys, b.add(first, offset));
+    }
+}
+
 /// Fragments of the subgroup's queries by the block's keys.
 SmallVector<Value> MatrixAttention::score(KernelBuilder &b) const {
-  Values scores;
-  for (int64_t column = 0; column < kKeyBlock; column += fragments.columns()) {
-    Value sum = arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b)));
-    for (int64_t k = 0; k < dim; k += Fragments::kInputs) {
-      Values block = fragments.loadB(b, keys, b.index(column * stride + k), stride);
-      int64_t pieces = queries.size() / (dim / Fragments::kInputs);
-      sum = fragments.multiply(b, ArrayRef(queries).slice(k / Fragments::kInputs * pieces, pieces), block, sum);
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b)));
+  Values scores(kKeyBlock / fragments.columns(), zero);
+  for (int64_t k = 0; k < dim; k += Fragments::kInputs) {
+    Values left = queries.empty() ? loadQueries(b, k) : queries[k / Fragments::kInputs];
+    for (auto [j, score] : llvm::enumerate(scores)) {
+      Values block = fragments.loadB(b, keys, b.index(j * fragments.columns() * stride + k), stride);
+      score = fragments.multiply(b, left, block, score);
     }
-    scores.push_back(sum);
   }
   return scores;
 }
@@ -103,23 +123,25 @@ Value MatrixAttention::scaleRows(KernelBuilder &b, Value fragment, ArrayRef<Valu
   return b.mulf(fragment, vector::FromElementsOp::create(b, fragments.sumType(b), elements));
 }
 
-/// Scores become weights, relative to the maxima so far, which the sums and products of `state` follow.
+/// Scores become weights, relative to the maxima so far, which the sums and products of `state` follow. A row that no key of
+/// its first blocks is for has weights of 1 there, until the first key that is makes zeros of what they gave.
 void MatrixAttention::softmax(KernelBuilder &b, Value base, Values &scores, State &state) const {
   Value factor = b.f32(scale); // to powers of 2
   int64_t rows = fragments.rowsOfLane();
-  Values largest(rows, b.f32(kMasked)), weights, shrink;
-  SmallVector<Values> masked(scores.size()), valid(scores.size());
+  Values largest(rows, b.f32(kMasked)), shrink;
+  Value firstKey = b.toI32(base);
+  SmallVector<Values> masked(scores.size());
   for (auto [j, fragment] : llvm::enumerate(scores))
     for (int64_t e = 0; e < fragments.sums(); ++e) {
       int64_t row = fragments.rowOfElement(e);
-      Value key = b.toI32(b.add(base, b.add(fragments.place(b, e).second, j * fragments.columns())));
-      Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key, positions[row]);
+      Value key = arith::AddIOp::create(b, firstKey, b.i32(j * fragments.columns() + fragments.columnOffset(e)));
+      Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, key, limits[row]);
       if (window) {
-        Value before = arith::SubIOp::create(b, positions[row], b.i32(*window));
+        Value before = arith::SubIOp::create(b, limits[row], b.i32(*window));
         inside = b.both(inside, arith::CmpIOp::create(b, arith::CmpIPredicate::sgt, key, before));
       }
       Value score = b.select(inside, b.mulf(b.extract(fragment, e), factor), b.f32(kMasked));
-      masked[j].push_back(score), valid[j].push_back(inside);
+      masked[j].push_back(score);
       largest[row] = b.maxf(largest[row], score);
     }
   for (int64_t row = 0; row < rows; ++row) {
@@ -132,8 +154,7 @@ void MatrixAttention::softmax(KernelBuilder &b, Value base, Values &scores, Stat
     Values elements;
     for (int64_t e = 0; e < fragments.sums(); ++e) {
       int64_t row = fragments.rowOfElement(e);
-      Value weight = b.exp2(b.subf(masked[j][e], state.maxima[row]));
-      elements.push_back(b.select(valid[j][e], weight, b.f32(0)));
+      elements.push_back(b.exp2(b.subf(masked[j][e], state.maxima[row])));
       state.sums[row] = b.addf(state.sums[row], elements.back()); // of the lane's columns, until the end
     }
     fragment = vector::FromElementsOp::create(b, fragments.sumType(b), elements);
@@ -148,14 +169,9 @@ MatrixAttention::State MatrixAttention::step(KernelBuilder &b, Value base, const
   Values weights = score(b);
   softmax(b, base, weights, state);
   b.barrier(); // the keys are read
-  Value firstRow = b.mul(b.subgroup, Fragments::kRows);
-  for (auto [j, fragment] : llvm::enumerate(weights))
-    for (int64_t e = 0; e < fragments.sums(); ++e) {
-      auto [row, column] = fragments.place(b, e);
-      Value place = b.add(b.mul(b.add(firstRow, row), kKeyStride), b.add(column, j * fragments.columns()));
-      b.store(b.extract(fragment, e), keys, place);
-    }
+  stageFragments(b, weights, kKeyStride);
   b.barrier();
+  Value firstRow = b.mul(b.subgroup, Fragments::kRows);
   for (int64_t k = 0; k < kKeyBlock; k += Fragments::kInputs) {
     Values left = fragments.loadA(b, keys, b.add(b.mul(firstRow, kKeyStride), k), kKeyStride);
     for (int64_t column = 0; column < dim; column += fragments.columns()) {
@@ -168,22 +184,21 @@ MatrixAttention::State MatrixAttention::step(KernelBuilder &b, Value base, const
 }
 
 void MatrixAttention::finish(KernelBuilder &b, const State &state) const {
-  Values inverse;
+  Values inverse, whole;
   for (Value sum : state.sums)
     inverse.push_back(b.divf(b.f32(1), b.reduce(KernelBuilder::Reduction::ADD, sum, fragments.lanesOfRow())));
+  for (Value product : state.products)
+    whole.push_back(scaleRows(b, product, inverse));
+  b.barrier(); // keys, or weights, are read
+  stageFragments(b, whole, stride);
+  b.barrier();
   Value count = b.mul(b.sub(last, first), group);
-  for (auto [j, product] : llvm::enumerate(state.products)) {
-    Value whole = scaleRows(b, product, inverse);
-    for (int64_t e = 0; e < fragments.sums(); ++e) {
-      auto [rowInFragment, column] = fragments.place(b, e);
-      Value vector = b.add(b.mul(b.subgroup, Fragments::kRows), rowInFragment);
-      Value place = b.mul(b.add(b.mul(head, group), b.rem(vector, group)), dim);
-      place = b.add(place, b.add(column, j * fragments.columns()));
-      b.when(b.less(vector, count), [&] {
-        b.store(b.extract(whole, e), out.memory, b.add(b.mul(queryRow(b, vector), out.stride), place));
-      });
-    }
-  }
+  forPieces(b, [&](Value vector, Value element) {
+    b.when(b.less(vector, count), [&] {
+      Value piece = b.loadRaw(keys, b.add(b.mul(vector, stride), element));
+      b.storeRaw(piece, out.memory, b.add(b.mul(queryRow(b, vector), out.stride), column(b, vector, element)));
+    });
+  });
 }
 
 void MatrixAttention::emitRun(KernelBuilder &b, Value firstOfRun, Value lastOfRun) {
@@ -191,18 +206,17 @@ void MatrixAttention::emitRun(KernelBuilder &b, Value firstOfRun, Value lastOfRu
   cache = cacheHead(b, type, b.item(StepField::Slots, first), head);
   b.barrier(); // the run before has read what is staged
   forPieces(b, [&](Value vector, Value element) {
-    Value column = b.add(b.mul(b.add(b.mul(head, group), b.rem(vector, group)), dim), element);
-    Value place = b.add(b.mul(queryRow(b, vector), query.stride), column);
-    b.storeRaw(b.loadRaw(query.memory, place), keys, b.add(b.mul(vector, stride), element));
+    Value place = b.add(b.mul(queryRow(b, vector), query.stride), column(b, vector, element));
+    b.storeRaw(b.loadRaw(query.memory, place), queryRows, b.add(b.mul(vector, stride), element));
   });
   b.barrier();
-  queries.clear(), positions.clear();
-  for (int64_t k = 0; k < dim; k += Fragments::kInputs)
-    llvm::append_range(queries,
-                       fragments.loadA(b, keys, b.add(b.mul(b.subgroup, Fragments::kRows * stride), k), stride));
+  queries.clear(), limits.clear();
+  for (int64_t k = 0; k < dim && queryRows == keys; k += Fragments::kInputs)
+    queries.push_back(loadQueries(b, k));
   State state;
   for (int64_t i = 0; i < fragments.rowsOfLane(); ++i) {
-    positions.push_back(b.toI32(b.item(StepField::Positions, queryRow(b, rowOfLane(b, i)))));
+    Value position = b.item(StepField::Positions, queryRow(b, rowOfLane(b, i)));
+    limits.push_back(b.toI32(b.sub(position, fragments.laneColumn(b))));
     state.maxima.push_back(b.f32(kMasked));
     state.sums.push_back(b.f32(0));
   }
@@ -246,10 +260,10 @@ Value endOfRun(KernelBuilder &b, Value row, Value end) {
 
 bool fitsMatrixAttention(KernelBuilder &b, AttentionOp op) {
   CacheType cache = op.getCache().getType();
-  Buffer query = b.buffer(op.getQuery());
+  Buffer query = b.buffer(op.getQuery()), out = b.buffer(dest(op));
   int64_t rows = tileSizes(op)[0], group = query.width / cache.getDim() / cache.getHeads();
   return b.device.matrix != MatrixUnit::None && b.subgroups == 4 && !op.getSplits() && rows > 1 && rows * group <= kQueries &&
-         cache.getElementType().isBF16() && query.element.isBF16() && query.vector == kPiece &&
+         cache.getElementType().isBF16() && query.element.isBF16() && query.vector == kPiece && out.element.isBF16() && out.vector == kPiece &&
          cache.getDim() % Fragments::kInputs == 0 && cache.getDim() <= kMaxDim;
 }
 

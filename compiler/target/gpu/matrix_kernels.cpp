@@ -123,13 +123,16 @@ void ProductTile::emitMatrix(KernelBuilder &b, Value matrix, Value begin, Value 
   });
   ArrayRef<Value> results = ArrayRef(state).drop_front(pieces);
   int64_t perLane = part.fragments.sums(), stored = swiglu ? part.across / 2 : part.across;
+  // What differs from lane to lane is in the first element's place, which differs from tile to tile as well: nothing of the
+  // others' is worth a register outside of the loop over tiles.
+  Value firstOfLane = b.add(b.add(begin, part.firstRow), part.fragments.laneRow(b));
+  Value columnOfLane = b.add(firstColumn, swiglu ? b.mul(b.rem(b.subgroup, 2), part.columns / 2) : part.firstColumn);
+  columnOfLane = b.add(columnOfLane, part.fragments.laneColumn(b));
   for (int64_t i = 0; i < part.down; ++i)
     for (int64_t j = 0; j < stored; ++j)
       for (int64_t e = 0; e < perLane; ++e) {
-        auto [rowOfLane, columnOfLane] = part.fragments.place(b, e);
-        Value row = b.add(b.add(begin, part.firstRow), b.add(rowOfLane, i * Fragments::kRows));
-        Value first = b.add(firstColumn, swiglu ? b.mul(b.rem(b.subgroup, 2), part.columns / 2) : part.firstColumn);
-        Value column = b.add(first, b.add(columnOfLane, j * part.fragments.columns()));
+        Value row = b.add(firstOfLane, i * Fragments::kRows + part.fragments.rowOffset(e));
+        Value column = b.add(columnOfLane, j * part.fragments.columns() + part.fragments.columnOffset(e));
         b.when(b.both(b.less(row, end), b.less(column, b.index(outputs))), [&] {
           auto product = [&](int64_t across, Value weightRow) {
             Value value = b.extract(results[i * part.across + across], e), added = bias ? bias(weightRow) : Value();

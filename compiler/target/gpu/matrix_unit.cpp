@@ -15,17 +15,12 @@ Fragments::Fragments(KernelBuilder &b) : unit(b.device.matrix) {
 
 int64_t Fragments::sums() const { return unit == MatrixUnit::MmaSync || unit == MatrixUnit::Mfma ? 4 : 8; }
 
-std::pair<Value, Value> Fragments::place(KernelBuilder &b, int64_t i) const {
-  switch (unit) {
-  case MatrixUnit::MmaSync:
-    return {b.add(high, i / 2 * 8), b.add(b.mul(low, 2), i % 2)};
-  case MatrixUnit::Mfma:
-    return {b.add(b.mul(high, 4), i), low};
-  case MatrixUnit::Wmma11:
-    return {b.add(high, 2 * i), low};
-  default:
-    return {b.add(b.mul(high, 8), i), low};
-  }
+Value Fragments::laneRow(KernelBuilder &b) const {
+  return unit == MatrixUnit::Mfma ? b.mul(high, 4) : unit == MatrixUnit::Wmma12 ? b.mul(high, 8) : high;
+}
+
+int64_t Fragments::rowOffset(int64_t i) const {
+  return unit == MatrixUnit::MmaSync ? i / 2 * 8 : unit == MatrixUnit::Wmma11 ? 2 * i : i;
 }
 
 Value Fragments::piece(KernelBuilder &b, Value memory, Value at, int64_t stride, Value row, Value input, int64_t count) const {

@@ -18,9 +18,14 @@ public:
   int64_t columns() const { return unit == MatrixUnit::MmaSync ? 8 : 16; }
   /// Elements of C that a lane holds.
   int64_t sums() const;
+  /// Whether both halves of a subgroup hold the operands.
+  bool repeatsOperands() const { return unit == MatrixUnit::Wmma11; }
   mlir::Type sumType(KernelBuilder &b) const { return b.floats(sums()); }
-  /// Row and column of a lane's element `i` of C.
-  std::pair<mlir::Value, mlir::Value> place(KernelBuilder &b, int64_t i) const;
+  /// Row and column of C that a lane's element `i` is of: of its first, which differ from lane to lane, and from there on.
+  mlir::Value laneRow(KernelBuilder &b) const;
+  mlir::Value laneColumn(KernelBuilder &b) const { return unit == MatrixUnit::MmaSync ? b.mul(low, 2) : low; }
+  int64_t rowOffset(int64_t i) const;
+  int64_t columnOffset(int64_t i) const { return unit == MatrixUnit::MmaSync ? i % 2 : 0; }
 
   /// Rows of C that a lane has elements of, and which of them element `i` is of; as many lanes, one after another, share
   /// the columns of a row.

@@ -22,9 +22,11 @@ protected:
 
   CodegenTarget codegenTarget(StringRef arch) const override {
     // Denormal numbers count as 0 in f32: exp2 is one instruction then, not five. Code objects are of version 5, which every
-    // ROCm 6 loads; LLVM's default is 6.
+    // ROCm 6 loads; LLVM's default is 6. Loops stay: where steps are to overlap, kernels say so. Of one unrolled as a whole,
+    // LLVM moves the products of matrices down to where each sum is stored, and keeps all operands till then, in more
+    // registers than there are.
     return {"amdgcn-amd-amdhsa", arch.str(), arch.str(), "", {{"denormal-fp-math-f32", "preserve-sign,preserve-sign"}},
-            {{"amdhsa_code_object_version", 500}}};
+            {{"amdhsa_code_object_version", 500}}, /*unrollLoops=*/false};
   }
 
   EmitKind imageKind() const override { return EmitKind::Hsaco; }

@@ -1,6 +1,6 @@
 // Bodies become kernels whose blocks share the tiles; launches become calls that number the kernels. What is checked is
 // the first dump, which is this pass's.
-// RUN: not qwench-opt %s --qwen-lower="target=cuda gpu=sm_80" --mlir-print-ir-after=launch-schedule -o /dev/null 2>&1 | FileCheck %s
+// RUN: not qwench-opt %s --qwen-lower="target=cuda gpu=sm_80" --mlir-print-ir-after-all -o /dev/null 2>&1 | FileCheck %s
 
 module {
   gpu.module @sm_80 {
@@ -30,10 +30,10 @@ module {
   // CHECK: func.func @layer(%{{.*}}: !qwen.batch, %[[L:.*]]: index, %[[I:.*]]: index, %[[TEAM:.*]]: !llvm.ptr) {
   func.func @layer(%batch: !qwen.batch, %layer: index, %instance: index) {
     %n = arith.constant 7 : index
-    // CHECK: %[[N:.*]] = arith.index_cast %{{.*}} : index to i64
-    // CHECK: %[[LAYER:.*]] = arith.index_cast %[[L]]
-    // CHECK: %[[INSTANCE:.*]] = arith.index_cast %[[I]]
-    // CHECK: %[[K:.*]] = arith.constant 1 : i64
+    // CHECK-DAG: %[[N:.*]] = arith.index_cast %c7 : index to i64
+    // CHECK-DAG: %[[LAYER:.*]] = arith.index_cast %[[L]]
+    // CHECK-DAG: %[[INSTANCE:.*]] = arith.index_cast %[[I]]
+    // CHECK-DAG: %[[K:.*]] = arith.constant 1 : i64
     // CHECK: call @qwench_device_launch(%[[TEAM]], %[[K]], %[[N]], %[[LAYER]], %[[INSTANCE]])
     qwen.launch @second tiles(%n) args(%batch, %layer, %instance : !qwen.batch, index, index)
     return

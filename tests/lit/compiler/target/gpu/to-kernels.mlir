@@ -14,10 +14,10 @@
 // CHECK: gpu.barrier
 
 // Products of few rows: 16 bytes of weights a lane, several rows of them ahead; the lanes' sums meet at the end.
-// CHECK: gpu.func @moe_decode_1_fused_linear({{.*}} known_block_size = array<i32: 128, 1, 1>
+// CHECK: gpu.func @moe_decode_1_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
 // CHECK-DAG: qwen.step_field %{{.*}} weights : memref<?xi8, #gpu.address_space<global>>
 // CHECK-DAG: qwen.step_field %{{.*}} arena : memref<?xi8, #gpu.address_space<global>>
-// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<?xbf16, #gpu.address_space<global>>, vector<8xbf16>
+// CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<{{.*}}xbf16, #gpu.address_space<global>>, vector<8xbf16>
 // CHECK: gpu.subgroup_reduce add
 // CHECK: gpu.module @sm_90a
 // CHECK: gpu.func @moe_prefill_0_rms_norm(
@@ -39,6 +39,6 @@
 
 // Subgroups of 64 lanes make blocks of twice as many threads of the same tiles.
 // AMD: gpu.module @gfx942
-// AMD: gpu.func @moe_prefill_0_rms_norm({{.*}} known_block_size = array<i32: 512, 1, 1>
+// AMD: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 512, 1, 1>
 // AMD: gpu.module @gfx1100
-// AMD: gpu.func @moe_prefill_0_rms_norm({{.*}} known_block_size = array<i32: 256, 1, 1>
+// AMD: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
