@@ -1,8 +1,11 @@
 // Bodies become kernels whose blocks share the tiles; launches become calls that number the kernels. What is checked is
 // the first dump, which is this pass's.
-// RUN: not qwench-opt %s --qwen-lower="target=cuda gpu=sm_80" --mlir-print-ir-after-all -o /dev/null 2>&1 | FileCheck %s
+// RUN: qwench-opt %s --qwen-lower="target=cuda gpu=sm_80" --mlir-print-ir-after-all -o /dev/null 2>&1 | FileCheck %s
 
-module {
+module attributes {qwen.stage = "kernels", qwen.model = {name = "hand", max_context = 64 : i64}, qwen.plan_hash = 1 : i64,
+    qwen.plan = #qwen.plan<arenaBytes = 1024, threadScratchBytes = 0, weightBytes = 64, cacheBytesPerPosition = 4, cacheGranule = 64, prefillRows = 1, decodeRows = 1>,
+    qwen.program = {name = "hand", dtype = f32, kv_dtype = "f32", vocab_size = 4 : i64, logits_stride = 16 : i64, max_context = 64 : i64, layers = 1 : i64,
+                    weight_bytes_per_token = 64 : i64, flops_per_token = 1 : i64, flops_per_output = 1 : i64, attention_flops_per_pair = 1 : i64}} {
   gpu.module @sm_80 {
     // No tile of a block writes what another one still reads.
     // CHECK: gpu.func @first(%[[B:.*]]: !qwen.batch, %{{.*}}: index, %{{.*}}: index, %[[TILES:.*]]: index) workgroup({{.*}}) kernel
@@ -42,6 +45,11 @@ module {
   // CHECK: func.func @prefill(%[[B:.*]]: !qwen.batch, %[[L:.*]]: index, %[[I:.*]]: index, %[[TEAM:.*]]: !llvm.ptr) {
   func.func @prefill(%batch: !qwen.batch, %layer: index, %instance: index) {
     // CHECK: call @layer(%[[B]], %[[L]], %[[I]], %[[TEAM]])
+    func.call @layer(%batch, %layer, %instance) : (!qwen.batch, index, index) -> ()
+    return
+  }
+
+  func.func @decode(%batch: !qwen.batch, %layer: index, %instance: index) {
     func.call @layer(%batch, %layer, %instance) : (!qwen.batch, index, index) -> ()
     return
   }
