@@ -3,6 +3,7 @@
 // sequences.
 #include "compiler/target/gpu/kernels.h"
 #include "dialects/evaluator/Evaluator.h"
+#include "dialects/tensor_names.h"
 #include "frontends/huggingface/import/import.h"
 #include "passes/Pipelines.h"
 #include "tests/gpu-on-cpu/program.h"
@@ -56,7 +57,7 @@ public:
       for (int64_t i = 0; i < static_cast<int64_t>(weight.getInstances()); ++i) {
         std::vector<float> all = *weights.load(weight, i);
         for (int64_t e = 0; e < experts; ++e)
-          tensors[evaluator::tensorName(weight, i, stack ? e : -1)] = {
+          tensors[qwen::tensorName(weight, i, stack ? e : -1)] = {
               shape, std::vector<float>(all.begin() + e * each, all.begin() + (e + 1) * each)};
       }
     }
