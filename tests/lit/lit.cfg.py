@@ -17,6 +17,8 @@ llvm_config.add_tool_substitutions(
     ["qwench-opt", ToolSubst("qwench", unresolved="ignore")], [programs, config.llvm_tools_dir])
 
 config.substitutions.append(("%golden", os.path.join(os.path.dirname(os.path.dirname(__file__)), "golden", "models")))
+config.substitutions.append(
+    ("%shapes", os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "benchmarks", "configs")))
 
 # Tests of the driver say REQUIRES: qwench, so that the IR tests also run where only qwench-opt is built.
 if os.path.exists(os.path.join(programs, "qwench")):

@@ -65,7 +65,8 @@ int64_t x86::inputsPerPass(const Machine &machine, Type weight, Type input, int6
   // Codes meet few rows at a time, so that three quarters of the cache are theirs. Floats leave a third to the rows, and go
   // by in powers of two: measured on 48 KiB, 512 columns of bf16 are 20 % faster than 256 and 15 % faster than 1024.
   int64_t budget = machine.firstLevel * (codes ? 9 : 8) / 12;
-  int64_t most = std::max<int64_t>(1, budget / pieceBytes(weight, input, unit)) * unit;
+  int64_t most = std::min(budget / pieceBytes(weight, input, unit), PanelProduct::kMaxInputs / unit);
+  most = std::max<int64_t>(1, most) * unit;
   if (!codes)
     most = std::max<int64_t>(unit, llvm::bit_floor(static_cast<uint64_t>(most)) / unit * unit);
   return std::min(most, all);

@@ -1,5 +1,6 @@
 // Tile sizes that follow from caches and formats.
 #include "compiler/target/x86/cost_model.h"
+#include "compiler/target/x86/panel_product.h"
 
 #include "dialects/Qwen.h"
 
@@ -55,6 +56,18 @@ TEST_F(InputsPerPass, AreNotMoreThanThereAre) {
   machine.tiles = true;
   EXPECT_EQ(x86::inputsPerPass(machine, bf16(), bf16(), 100), 128);
   EXPECT_EQ(x86::inputsPerPass(machine, codes(64), codes(64, true), 100), 128);
+}
+
+TEST_F(InputsPerPass, AreNoMoreThanThePiecesOfAPanelHold) {
+  // int8 with a scale a row: no scales in the groups, so that 18 of them fit the cache's share.
+  Type weight = qwen::QuantType::get(&context, IntegerType::get(&context, 8), 0, f32(), 1, false, false);
+  for (int64_t firstLevel : {32 << 10, 48 << 10, 1 << 20}) {
+    machine.firstLevel = firstLevel;
+    for (int64_t inputs : {1024, 1152, 2048, 12288})
+      EXPECT_LE(x86::inputsPerPass(machine, weight, codes(64, true), inputs), x86::PanelProduct::kMaxInputs);
+  }
+  machine.firstLevel = 48 << 10;
+  EXPECT_EQ(x86::inputsPerPass(machine, weight, codes(64, true), 2048), 1024);
 }
 
 TEST(FirstLevelCache, IsKnownOfNamedCpus) {
