@@ -104,8 +104,8 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
     return width == 1 && depth == 1 && !pairHalves
                ? success()
                : emitError() << "expected width 1, depth 1 and no pair_halves for rows";
-  if (kind != "panels")
-    return emitError() << "expected layout rows or panels, found " << kind;
+  if (kind != "panels" && kind != "planes")
+    return emitError() << "expected layout rows, panels or planes, found " << kind;
   if (width < 1 || depth < 1 || (pairHalves && width % 2))
     return emitError() << "expected positive width and depth, found " << width << " and " << depth;
   return success();

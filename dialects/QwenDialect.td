@@ -145,15 +145,18 @@ def Qwen_LayoutAttr : Qwen_Attr<"Layout", "layout"> {
     as above; byte `b` of a step of 4-bit codes holds lane `b / depth` in its low and lane `width / 2 + b / depth` in its
     high half, of column `b % depth`. Codes of i8 are stored plus 128, of i4 without zero points plus 8, others as they
     are; what is padded has scale 0. Scales are stored for each row also where `group_rows` is more than 1.
+    `planes` is `panels`, but a panel of `!qwen.quant` holds first the codes of all its groups, then the row scales, then the
+    scales of all groups, then all zero points. Codes are then 16-byte pieces one after another from the panel's start.
   }];
-  let parameters = (ins StringRefParameter<"rows or panels">:$kind, "int64_t":$width, "int64_t":$depth,
+  let parameters = (ins StringRefParameter<"rows, panels or planes">:$kind, "int64_t":$width, "int64_t":$depth,
                         "int64_t":$align, "bool":$pairHalves);
   let assemblyFormat = [{
     `<` $kind `,` `width` `=` $width `,` `depth` `=` $depth `,` `align` `=` $align `,` `pair_halves` `=` $pairHalves `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
-    bool isPanels() const { return getKind() == "panels"; }
+    bool isPanels() const { return getKind() != "rows"; }
+    bool isPlanes() const { return getKind() == "planes"; }
     /// K of a matrix, padded.
     int64_t paddedInputs(int64_t k) const { return (k + getAlign() - 1) / getAlign() * getAlign(); }
     /// N of a matrix (both halves with pair_halves), padded.

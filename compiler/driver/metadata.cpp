@@ -70,7 +70,7 @@ Json randomPanels(qwen::WeightOp weight, qwen::QuantType type, double deviation)
   double step = deviation / codes.deviation;
   return {{"matrices", shape.size() == 3 ? shape[0] : 1}, {"rows", shape[shape.size() - 2]}, {"columns", columns},
           {"padded_columns", padded}, {"width", layout.getWidth()}, {"depth", layout.getDepth()},
-          {"pair_halves", layout.getPairHalves()}, {"group", format.groupColumns(padded)},
+          {"pair_halves", layout.getPairHalves()}, {"planes", layout.isPlanes()}, {"group", format.groupColumns(padded)},
           {"zero_points", format.zeroPoints}, {"row_scales", format.rowScales}, {"code_bits", bitsOf(format.storage)},
           {"code_mask", codes.mask}, {"code_base", codes.base},
           {"zero_code", format.zeroPoints ? bitsOf(format.storage) == 4 ? 8 : 128 : zeroCode(format)},

@@ -79,7 +79,7 @@ Result<Matrix> Planner::geometry(WeightOp weight, const Extents &extents) {
   }
   qwen::LayoutAttr layout = *weight.getLayout();
   matrix.vector = cast<RankedTensorType>(weight.getType()).getRank() == 1;
-  matrix.panels = layout.isPanels();
+  matrix.panels = layout.isPanels(), matrix.planes = layout.isPlanes();
   matrix.width = layout.getWidth(), matrix.depth = layout.getDepth(),
   matrix.pairHalves = layout.getPairHalves();
   if (matrix.vector && matrix.panels)
@@ -93,8 +93,8 @@ Result<Matrix> Planner::geometry(WeightOp weight, const Extents &extents) {
     matrix.format = quantization::formatOf(quant);
     matrix.panelBytes = layout.panelBytes(matrix.columns, quant);
     int64_t depth = matrix.depth, multiple = std::max<int64_t>(quant.getGroup(), 16);
-    if (!matrix.panels || matrix.width % 2 || matrix.paddedColumns % multiple || (depth != 1 && depth != 2 && depth != 4))
-      return internalError(quoted(weight) + ": expected panels of an even width, steps of 1, 2 or 4 columns and whole " +
+    if (!matrix.panels || matrix.width % 2 || matrix.paddedColumns % multiple || depth > 8 || !llvm::isPowerOf2_64(depth))
+      return internalError(quoted(weight) + ": expected panels of an even width, steps of 1, 2, 4 or 8 columns and whole " +
                            "groups for quantized elements");
   }
   return matrix;

@@ -38,27 +38,27 @@ void packSteps(std::span<const Row> lanes, bool nibbles, int64_t firstColumn, in
 
 void packQuantizedPanel(std::span<const Row> lanes, const QuantizedPanelShape &shape, std::byte *to) {
   const Format &format = shape.format;
-  std::byte *at = to;
+  auto width = static_cast<int64_t>(lanes.size());
   int64_t groups = format.groups(shape.paddedColumns), columns = format.groupColumns(shape.paddedColumns);
-  bool nibbles = quantization::bitsOf(format.storage) == 4, wholeRow = format.group == 0;
-  if (format.rowScales)
-    for (const Row &row : lanes)
-      std::memcpy(at, &row.rowScale, 4), at += 4;
+  quantization::PanelParts parts = quantization::panelParts(format, width, shape.paddedColumns, shape.planes);
+  bool nibbles = quantization::bitsOf(format.storage) == 4;
+  quantization::Scale scale = format.group ? format.scale : quantization::Scale::F32;
+  std::memset(to + shape.bytes - 64, 0, 64); // what rounds up a panel is less than that
+  for (int64_t lane = 0; format.rowScales && lane < width; lane++)
+    std::memcpy(to + parts.rowScales + 4 * lane, &lanes[lane].rowScale, 4);
+  auto pack = shape.depth == 8   ? packSteps<uint64_t>
+              : shape.depth == 4 ? packSteps<uint32_t>
+              : shape.depth == 2 ? packSteps<uint16_t>
+                                 : packSteps<uint8_t>;
   for (int64_t group = 0; group < groups; group++) {
-    for (const Row &row : lanes) {
-      quantization::Scale scale = wholeRow ? quantization::Scale::F32 : format.scale;
-      storeScale(scale, row.scales[group], at);
-      at += quantization::bytesOf(scale);
+    for (int64_t lane = 0; lane < width; lane++) {
+      std::byte *at = to + parts.scales + group * parts.scalesStride + lane * quantization::bytesOf(scale);
+      storeScale(scale, lanes[lane].scales[group], at);
+      if (format.zeroPoints)
+        to[parts.zeros + group * parts.zerosStride + lane] = static_cast<std::byte>(lanes[lane].zeros[group]);
     }
-    if (format.zeroPoints)
-      for (const Row &row : lanes)
-        *at++ = static_cast<std::byte>(row.zeros[group]);
-    int64_t steps = columns / shape.depth;
-    auto pack = shape.depth == 4 ? packSteps<uint32_t> : shape.depth == 2 ? packSteps<uint16_t> : packSteps<uint8_t>;
-    pack(lanes, nibbles, group * columns, steps, at);
-    at += columns * static_cast<int64_t>(lanes.size()) / (nibbles ? 2 : 1);
+    pack(lanes, nibbles, group * columns, columns / shape.depth, to + parts.codes + group * parts.codesStride);
   }
-  std::memset(at, 0, shape.bytes - (at - to));
 }
 
 void QuantizedPanels::stage(const Segment &segment, int64_t row) {
@@ -131,7 +131,7 @@ Status QuantizedPanels::encode(const Segment &segment, int64_t row, Row &to) {
 }
 
 Status QuantizedPanels::fill(int64_t first, int64_t count, std::byte *out) {
-  QuantizedPanelShape shape{*matrix.format, matrix.depth, matrix.paddedColumns, matrix.unitBytes()};
+  QuantizedPanelShape shape{*matrix.format, matrix.depth, matrix.paddedColumns, matrix.unitBytes(), matrix.planes};
   staged.assign(matrix.paddedColumns, 0.0f);
   std::vector<Row> lanes(matrix.width);
   std::vector<int64_t> rows(matrix.width);

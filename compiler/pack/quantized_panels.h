@@ -12,9 +12,10 @@ namespace qwench::pack {
 /// Geometry of a panel of quantized rows.
 struct QuantizedPanelShape {
   quantization::Format format;
-  int64_t depth = 4;         ///< columns of a step: 1, 2 or 4
+  int64_t depth = 4;         ///< columns of a step: 1, 2, 4 or 8
   int64_t paddedColumns = 0; ///< a multiple of the group and of 16
   int64_t bytes = 0;         ///< of the panel
+  bool planes = false;       ///< all codes first, then all scales, ...
 };
 
 /// Writes one panel from the rows of its lanes, whose number is even for 4-bit codes; what the layout rounds up is zeros.

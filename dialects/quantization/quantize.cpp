@@ -218,6 +218,18 @@ void Row::clear(const Format &format, int64_t columns) {
   rowScale = format.rowScales ? 0 : 1;
 }
 
+PanelParts panelParts(const Format &format, int64_t width, int64_t paddedColumns, bool planes) {
+  int64_t groups = format.groups(paddedColumns), columns = format.groupColumns(paddedColumns);
+  int64_t codes = columns * width * bitsOf(format.storage) / 8, rowScales = format.rowScales ? 4 * width : 0;
+  int64_t scales = width * (format.group ? bytesOf(format.scale) : 4), zeros = format.zeroPoints ? width : 0;
+  if (planes) {
+    int64_t scalesAt = groups * codes + rowScales;
+    return {0, codes, scalesAt, scales, scalesAt + groups * scales, zeros, groups * codes};
+  }
+  int64_t stride = scales + zeros + codes;
+  return {rowScales + scales + zeros, stride, rowScales, stride, rowScales + scales, stride, 0};
+}
+
 int64_t paddedColumns(const Format &format, int64_t columns) {
   int64_t multiple = std::max<int64_t>(format.group, kLanes);
   return (columns + multiple - 1) / multiple * multiple;

@@ -56,6 +56,15 @@ struct Row {
   void clear(const Format &format, int64_t columns);
 };
 
+/// Where the parts of a panel of `width` rows lie, in bytes (#qwen.layout, dialects/QwenDialect.td): the first group's, and
+/// from group to group. The row scales of a format without groups are its scales.
+struct PanelParts {
+  int64_t codes, codesStride, scales, scalesStride, zeros, zerosStride, rowScales;
+};
+
+/// `planes`: each part of all groups together, codes first; else group after group.
+PanelParts panelParts(const Format &format, int64_t width, int64_t paddedColumns, bool planes);
+
 /// Columns to which a row of `columns` is padded with zeros before it is quantized: a multiple of 16 and of the group.
 int64_t paddedColumns(const Format &format, int64_t columns);
 

@@ -63,7 +63,7 @@ uint64_t RandomPanels::panelBytes() const {
 }
 
 void fillRandomPanel(const RandomPanels &p, uint64_t index, uint32_t key, uint8_t *at) {
-  const uint64_t panel = index % p.panels(), codeBytes = p.group * p.width * p.codeBits / 8;
+  const uint64_t panel = index % p.panels(), codeBytes = p.group * p.width * p.codeBits / 8, groups = p.paddedColumns / p.group;
   uint8_t *const end = at + p.panelBytes();
   auto mask = static_cast<uint32_t>(p.codeMask * 0x01010101u), base = static_cast<uint32_t>(p.codeBase * 0x01010101u);
   auto scales = [&](uint64_t bits, uint64_t bytes, bool within) {
@@ -72,17 +72,26 @@ void fillRandomPanel(const RandomPanels &p, uint64_t index, uint32_t key, uint8_
       std::memcpy(at, &value, bytes);
     }
   };
-  if (p.rowScales)
-    scales(p.rowScale, 4, true);
-  for (uint64_t first = 0; first < p.paddedColumns; first += p.group) {
-    scales(p.scale, p.scaleBytes, first < p.columns);
-    if (p.zeroPoints)
-      scales(p.zeroPoint, 1, true);
+  auto codes = [&](uint64_t first) {
     fillCodesWidest(at, codeBytes, scramble(key + static_cast<uint32_t>(first)), mask, base);
     for (uint64_t column = first < p.columns ? p.columns - first : 0; column < p.group; ++column)
       clearColumn(p, at, column);
     at += codeBytes;
+  };
+  for (uint64_t group = 0; p.planes && group < groups; ++group)
+    codes(group * p.group);
+  if (p.rowScales)
+    scales(p.rowScale, 4, true);
+  for (uint64_t group = 0; group < groups; ++group) {
+    scales(p.scale, p.scaleBytes, group * p.group < p.columns);
+    if (p.planes)
+      continue;
+    if (p.zeroPoints)
+      scales(p.zeroPoint, 1, true);
+    codes(group * p.group);
   }
+  for (uint64_t group = 0; p.planes && p.zeroPoints && group < groups; ++group)
+    scales(p.zeroPoint, 1, true);
   std::memset(at, 0, end - at);
 }
 
@@ -108,8 +117,10 @@ Status readRandomPanels(const json &object, uint64_t bytes, RandomPanels &out) {
     *f.to = it->get<uint64_t>();
   }
   for (auto [name, to] : {std::pair("pair_halves", &out.pairHalves), {"zero_points", &out.zeroPoints},
-                          {"row_scales", &out.rowScales}}) {
+                          {"row_scales", &out.rowScales}, {"planes", &out.planes}}) {
     auto it = object.find(name);
+    if (it == object.end() && to == &out.planes)
+      continue;
     if (it == object.end() || !it->is_boolean())
       return wrong(std::string("'") + name + "' as true or false");
     *to = it->get<bool>();

@@ -14,6 +14,7 @@ struct RandomPanels {
   uint64_t matrices = 0, rows = 0, columns = 0, paddedColumns = 0, width = 0, depth = 0;
   uint64_t group = 0; ///< columns that share a scale
   bool pairHalves = false, zeroPoints = false, rowScales = false;
+  bool planes = false; ///< all codes of a panel, then its row scales, scales and zero points
   uint64_t codeBits = 8, codeMask = 0xff, codeBase = 0, zeroCode = 0; ///< a code is a random byte & mask | base
   uint64_t zeroPoint = 0;
   uint64_t scaleBytes = 0, scale = 0, rowScale = 0; ///< bits of the scales, little endian

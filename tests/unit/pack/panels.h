@@ -20,21 +20,25 @@ struct Panels {
   const uint8_t *bytes;
   Format format;
   int64_t panelBytes, paddedColumns, depth;
+  int64_t width = 32;
+  bool planes = false;
 
   float value(int64_t panel, int64_t lane, int64_t k) const {
     const uint8_t *at = bytes + panel * panelBytes;
-    float rowScale = 1;
-    if (format.rowScales) {
-      std::memcpy(&rowScale, at + 4 * lane, 4);
-      at += 32 * 4;
-    }
     int64_t columns = format.groupColumns(paddedColumns), scaleBytes = format.group ? bytesOf(format.scale) : 4;
-    int64_t codeBytes = columns * 32 * bitsOf(format.storage) / 8;
-    at += k / columns * (32 * (scaleBytes + format.zeroPoints) + codeBytes);
-    float scale = loadScale(format.group ? format.scale : Scale::F32,
-                            reinterpret_cast<const std::byte *>(at + lane * scaleBytes));
-    int zero = format.zeroPoints ? at[32 * scaleBytes + lane] : format.storage == Storage::I8 ? 128 : 8;
-    uint8_t code = codeAt(at + 32 * (scaleBytes + format.zeroPoints), lane, k % columns);
+    int64_t groups = paddedColumns / columns, group = k / columns, codeBytes = columns * width * bitsOf(format.storage) / 8;
+    int64_t zeroBytes = format.zeroPoints ? width : 0, header = format.rowScales ? 4 * width : 0;
+    int64_t stride = width * scaleBytes + zeroBytes + codeBytes;
+    const uint8_t *rowScales = planes ? at + groups * codeBytes : at;
+    const uint8_t *scales = planes ? rowScales + header + group * width * scaleBytes : at + header + group * stride;
+    const uint8_t *zeros = planes ? rowScales + header + groups * width * scaleBytes + group * width : scales + width * scaleBytes;
+    const uint8_t *codes = planes ? at + group * codeBytes : zeros + zeroBytes;
+    float rowScale = 1;
+    if (format.rowScales)
+      std::memcpy(&rowScale, rowScales + 4 * lane, 4);
+    float scale = loadScale(format.group ? format.scale : Scale::F32, reinterpret_cast<const std::byte *>(scales + lane * scaleBytes));
+    int zero = format.zeroPoints ? zeros[lane] : format.storage == Storage::I8 ? 128 : 8;
+    uint8_t code = codeAt(codes, lane, k % columns);
     if (format.storage == Storage::E2M1)
       return fromE2M1(code) * scale * rowScale;
     if (format.storage == Storage::E4M3)
@@ -44,9 +48,10 @@ struct Panels {
 
   uint8_t codeAt(const uint8_t *codes, int64_t lane, int64_t k) const {
     if (bitsOf(format.storage) == 8)
-      return codes[k / depth * 32 * depth + lane * depth + k % depth];
-    uint8_t byte = codes[k / depth * 16 * depth + lane % 16 * depth + k % depth];
-    return lane < 16 ? byte & 15 : byte >> 4;
+      return codes[k / depth * width * depth + lane * depth + k % depth];
+    int64_t half = width / 2;
+    uint8_t byte = codes[k / depth * half * depth + lane % half * depth + k % depth];
+    return lane < half ? byte & 15 : byte >> 4;
   }
 };
 

@@ -61,10 +61,12 @@ struct Case {
   const char *format;
   int64_t depth, rows, columns;
   bool pairs;
+  int64_t width = 32;
+  bool planes = false;
 };
 
-std::string layoutText(int64_t depth, int64_t align, bool pairs) {
-  return "#qwen.layout<\"panels\", width = 32, depth = " + std::to_string(depth) + ", align = " + std::to_string(align) +
+std::string layoutText(int64_t depth, int64_t align, bool pairs, int64_t width = 32, bool planes = false) {
+  return std::string("#qwen.layout<\"") + (planes ? "planes" : "panels") + "\", width = " + std::to_string(width) + ", depth = " + std::to_string(depth) + ", align = " + std::to_string(align) +
          ", pair_halves = " + (pairs ? "true" : "false") + ">";
 }
 
@@ -96,7 +98,7 @@ TEST_P(Quantized, PanelsHoldTheValuesOfTheCodes) {
                       "> instances 1 layers [] source \"a\"\nqwen.weight @b : tensor<" + std::to_string(second) + "x" +
                       columns + "x" + element + "> instances 1 layers [] source \"b\"\nqwen.weight @w : tensor<" +
                       std::to_string(c.rows) + "x" + columns + "x" + element +
-                      "> instances 1 layers [] parts [@a, @b] layout " + layoutText(c.depth, align, c.pairs) +
+                      "> instances 1 layers [] parts [@a, @b] layout " + layoutText(c.depth, align, c.pairs, c.width, c.planes) +
                       " at 0 stride 0");
   ASSERT_TRUE(module);
   RandomSource source;
@@ -111,13 +113,13 @@ TEST_P(Quantized, PanelsHoldTheValuesOfTheCodes) {
   auto weight = module->lookupSymbol<qwen::WeightOp>("w");
   ASSERT_EQ(static_cast<int64_t>(bytes.size()), weight.getLayout()->bytes(mlir::cast<mlir::RankedTensorType>(weight.getType())));
   int64_t padded = (c.columns + align - 1) / align * align;
-  Panels panels{bytes.data(), format, weight.getLayout()->panelBytes(c.columns, type), padded, c.depth};
+  Panels panels{bytes.data(), format, weight.getLayout()->panelBytes(c.columns, type), padded, c.depth, c.width, c.planes};
   int64_t count = static_cast<int64_t>(bytes.size()) / panels.panelBytes, seen = 0;
   for (int64_t panel = 0; panel < count; panel++)
-    for (int64_t lane = 0; lane < 32; lane++) {
-      int64_t row = c.pairs ? panel * 16 + lane % 16 : panel * 32 + lane;
+    for (int64_t lane = 0; lane < c.width; lane++) {
+      int64_t perHalf = c.width / 2, row = c.pairs ? panel * perHalf + lane % perHalf : panel * c.width + lane;
       bool real = row < (c.pairs ? half : c.rows);
-      row += c.pairs ? lane / 16 * half : 0;
+      row += c.pairs ? lane / perHalf * half : 0;
       seen += real;
       for (int64_t k = 0; k < padded; k++)
         ASSERT_EQ(panels.value(panel, lane, k), real && k < c.columns ? expected[row * c.columns + k] : 0)
@@ -134,7 +136,11 @@ INSTANTIATE_TEST_SUITE_P(Formats, Quantized,
                                          Case{"int4z:32", 2, 31, 7, false}, Case{"mxfp4", 4, 64, 96, false},
                                          Case{"mxfp4", 4, 70, 45, true}, Case{"nvfp4", 4, 99, 129, false},
                                          Case{"nvfp4", 4, 34, 48, true}, Case{"fp8", 2, 300, 257, false},
-                                         Case{"fp8", 2, 514, 130, true}, Case{"fp8", 1, 1000, 3000, false}));
+                                         Case{"fp8", 2, 514, 130, true}, Case{"fp8", 1, 1000, 3000, false},
+                                         Case{"int8", 8, 31, 77, false, 2, true}, Case{"int8:64", 8, 50, 200, true, 2, true},
+                                         Case{"int4", 8, 45, 130, false, 4, true}, Case{"int4z", 8, 106, 301, true, 4, true},
+                                         Case{"mxfp4", 8, 70, 45, true, 4, true}, Case{"nvfp4", 8, 99, 129, false, 4, true},
+                                         Case{"fp8", 8, 514, 130, true, 2, true}));
 
 TEST_F(Quantized, NumbersThatAreNotFiniteAreErrorsOfTheTensor) {
   for (const char *format : {"int4", "fp8", "nvfp4", "int8"}) {

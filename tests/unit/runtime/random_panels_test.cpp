@@ -66,6 +66,29 @@ TEST(RandomPanels, HaveScalesForRowsAndZerosForPadding) {
   EXPECT_NEAR(std::sqrt(squares / real), 4.64, 0.1) << "sixteen codes, all as likely";
 }
 
+TEST(RandomPanels, InPlanesHaveCodesFirst) {
+  json description = int4Panels();
+  description["planes"] = true, description["width"] = 4, description["depth"] = 8, description["zero_points"] = true;
+  // 18 panels of 2 rows of each half; codes, then scales, then zero points.
+  const uint64_t codes = 128 * 2, used = codes + 2 * 4 * 2 + 2 * 4, bytes = (used + 63) / 64 * 64;
+  RandomPanels panels = read(description, 2 * 18 * bytes);
+  ASSERT_EQ(panels.panelBytes(), bytes);
+  for (uint64_t panel : {0, 17, 18}) { // 35 rows of each half
+    std::vector<uint8_t> found(bytes);
+    fillRandomPanel(panels, panel, 7, found.data());
+    for (uint64_t group = 0; group < 2; ++group)
+      for (uint64_t lane = 0; lane < 4; ++lane) {
+        uint16_t scale;
+        std::memcpy(&scale, found.data() + codes + 8 * group + 2 * lane, 2);
+        EXPECT_EQ(scale, panel % 18 * 2 + lane % 2 < 35 ? 0x3c00 : 0) << "panel " << panel << " lane " << lane;
+        EXPECT_EQ(found[codes + 16 + 4 * group + lane], scale ? 8 : 0);
+      }
+    for (uint64_t k = 100; k < 128; ++k)
+      EXPECT_EQ(found[k / 8 * 16 + k % 8], 0x88) << "column " << k;
+    EXPECT_THAT(std::vector<uint8_t>(found.begin() + used, found.end()), testing::Each(0));
+  }
+}
+
 TEST(RandomPanels, DependOnTheKey) {
   RandomPanels panels = read(int4Panels(), 2 * 4 * kPanelBytes);
   std::vector<uint8_t> a(kPanelBytes), b(kPanelBytes), c(kPanelBytes);
