@@ -24,9 +24,12 @@ std::vector<int> numbersAfter(const std::string &text, const std::string &label)
 }
 
 std::string emitText(const std::string &model, const std::string &dtype, const std::string &target, const std::string &gpu,
-                     const std::string &rung) {
-  Outcome outcome = runTool({"compile", goldenModel(model), "--no-tokenizer", "--dtype", dtype, "--target", target, "--gpu",
-                            gpu, "--emit", rung});
+                     const std::string &rung, const std::string &cache) {
+  std::vector<std::string> arguments{"compile", goldenModel(model), "--no-tokenizer", "--dtype", dtype, "--target", target,
+                                     "--gpu", gpu, "--emit", rung};
+  if (!cache.empty())
+    arguments.insert(arguments.end(), {"--kv-dtype", cache});
+  Outcome outcome = runTool(arguments);
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   return outcome.out;
 }
@@ -40,10 +43,13 @@ std::string assembler() {
 
 struct Case {
   std::string model, dtype, gpu;
+  std::string cache = ""; ///< its format, if it is not the weights'
 };
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.model + "_" + info.param.dtype + "_" + info.param.gpu;
+  if (!info.param.cache.empty())
+    name += "_" + info.param.cache + "_cache";
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
@@ -57,6 +63,18 @@ std::vector<Case> cases(std::initializer_list<const char *> gpus) {
   return result;
 }
 
+/// Every format of weights and of the cache.
+std::vector<Case> quantizedCases(std::initializer_list<const char *> gpus) {
+  std::vector<Case> result;
+  for (const char *gpu : gpus) {
+    for (const char *dtype : {"int8", "int4", "nvfp4"})
+      result.push_back({"moe-odd-sizes", dtype, gpu});
+    for (auto [dtype, cache] : {std::pair("int4z", "int4"), {"mxfp4", "int8"}, {"fp8", "fp8"}})
+      result.push_back({"dense-hd128", dtype, gpu, cache});
+  }
+  return result;
+}
+
 } // namespace
 
 class AmdResources : public testing::TestWithParam<Case> {};
@@ -64,7 +82,7 @@ class AmdResources : public testing::TestWithParam<Case> {};
 TEST_P(AmdResources, NoKernelUsesScratchOrSpills) {
   if (GetParam().model == "dense-bias" && GetParam().dtype == "f32" && GetParam().gpu.starts_with("gfx1"))
     GTEST_SKIP() << "attention over this f32 cache wants more than RDNA's 256 registers: it spills 7";
-  std::string text = emitText(GetParam().model, GetParam().dtype, "rocm", GetParam().gpu, "asm");
+  std::string text = emitText(GetParam().model, GetParam().dtype, "rocm", GetParam().gpu, "asm", GetParam().cache);
   std::vector<int> scratch = numbersAfter(text, ".private_segment_fixed_size:");
   EXPECT_GT(scratch.size(), 10u);
   for (const char *label : {".private_segment_fixed_size:", ".vgpr_spill_count:", ".sgpr_spill_count:"})
@@ -75,6 +93,7 @@ TEST_P(AmdResources, NoKernelUsesScratchOrSpills) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, AmdResources, testing::ValuesIn(cases({"gfx90a", "gfx942", "gfx1100", "gfx1201"})), nameOf);
+INSTANTIATE_TEST_SUITE_P(Quantized, AmdResources, testing::ValuesIn(quantizedCases({"gfx942", "gfx1100"})), nameOf);
 
 class NvidiaResources : public testing::TestWithParam<Case> {};
 
@@ -82,7 +101,7 @@ TEST_P(NvidiaResources, NoKernelUsesLocalMemoryOrSpills) {
   if (assembler().empty())
     GTEST_SKIP() << "there is no ptxas here";
   Scratch scratch;
-  writeFile(scratch / "k.ptx", emitText(GetParam().model, GetParam().dtype, "cuda", GetParam().gpu, "ptx"));
+  writeFile(scratch / "k.ptx", emitText(GetParam().model, GetParam().dtype, "cuda", GetParam().gpu, "ptx", GetParam().cache));
   Outcome outcome = run({assembler(), "-v", "-arch=" + GetParam().gpu, scratch / "k.ptx", "-o", scratch / "k.cubin"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   std::string report = outcome.out + outcome.err;
@@ -94,6 +113,7 @@ TEST_P(NvidiaResources, NoKernelUsesLocalMemoryOrSpills) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, NvidiaResources, testing::ValuesIn(cases({"sm_80", "sm_90a", "sm_120"})), nameOf);
+INSTANTIATE_TEST_SUITE_P(Quantized, NvidiaResources, testing::ValuesIn(quantizedCases({"sm_80"})), nameOf);
 
 class GpuProgram : public testing::Test {
 protected:

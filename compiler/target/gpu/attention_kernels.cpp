@@ -43,7 +43,7 @@ private:
   };
   void findKeys(KernelBuilder &b);
   Value queryHead(KernelBuilder &b, int64_t h) const { return b.add(b.mul(head, group), h); }
-  Value loadPiece(KernelBuilder &b, Value memory, Value start) const;
+  Value ownPiece(KernelBuilder &b, llvm::function_ref<Value(Value column)> load) const;
   State step(KernelBuilder &b, Value base, ArrayRef<Value> queries, const State &before) const;
   void mergeTeams(KernelBuilder &b, State &state) const;
   void mergeSubgroups(KernelBuilder &b, const State &state, int64_t firstHead) const;
@@ -98,11 +98,11 @@ SmallVector<Value> RowAttention::State::pack() const {
   return all;
 }
 
-/// The thread's piece of the head that starts at `start`; zeros if it has none.
-Value RowAttention::loadPiece(KernelBuilder &b, Value memory, Value start) const {
+/// The thread's piece of a head, which `load` gives from a column on; zeros if it has none.
+Value RowAttention::ownPiece(KernelBuilder &b, llvm::function_ref<Value(Value)> load) const {
   if (!inside)
-    return b.load(memory, b.add(start, piece), kPiece);
-  Value value = b.load(memory, b.add(start, b.select(inside, piece, b.index(0))), kPiece);
+    return load(piece);
+  Value value = load(b.select(inside, piece, b.index(0)));
   return b.select(inside, value, b.splat(b.f32(0), kPiece));
 }
 
@@ -113,10 +113,10 @@ RowAttention::State RowAttention::step(KernelBuilder &b, Value base, ArrayRef<Va
     Value position = b.add(base, j);
     valid.push_back(b.less(position, end));
     positions.push_back(b.min(position, b.sub(end, b.index(1))));
-    keys.push_back(loadPiece(b, cache.memory, cache.key(b, positions[j])));
+    keys.push_back(ownPiece(b, [&](Value column) { return cache.keys.load(b, positions[j], column); }));
   }
   for (int64_t j = 0; j < kKeys; ++j)
-    values.push_back(loadPiece(b, cache.memory, cache.value(b, positions[j])));
+    values.push_back(ownPiece(b, [&](Value column) { return cache.values.load(b, positions[j], column); }));
   State after;
   for (int64_t h = 0; h < heads; ++h) {
     SmallVector<Value> scores;
@@ -201,7 +201,9 @@ void RowAttention::emitHeads(KernelBuilder &b, int64_t firstHead) {
   State state;
   for (int64_t h = 0; h < heads; ++h) {
     Value column = b.mul(queryHead(b, std::min(firstHead + h, group - 1)), dim);
-    queries.push_back(b.mulf(loadPiece(b, query.memory, b.add(b.mul(row, query.stride), column)), scale));
+    Value start = b.add(b.mul(row, query.stride), column);
+    Value piece = ownPiece(b, [&](Value column) { return b.load(query.memory, b.add(start, column), kPiece); });
+    queries.push_back(b.mulf(piece, scale));
     state.maxima.push_back(b.f32(kMasked));
     state.sums.push_back(b.f32(0));
     state.values.push_back(b.splat(b.f32(0), kPiece));

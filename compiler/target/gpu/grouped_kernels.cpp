@@ -49,7 +49,7 @@ void emitGroupedLinear(KernelBuilder &b, Operation *op) {
   ArrayRef<int64_t> tile = tileSizes(op);
   Buffer out = b.buffer(dest(op));
   Value pairs = b.buffer(grouped.getPairs()).memory, offsets = b.buffer(grouped.getOffsets()).memory;
-  ProductTile product{{b.buffer(grouped.getInput()), b.weight(grouped.getWeight())}, out.width,
+  ProductTile product{{b, b.buffer(grouped.getInput()), b.weight(grouped.getWeight())}, out.width,
                       grouped.getActivation() == Activation::Swiglu, tile[1]};
   product.inputRow = [&](Value row) {
     return grouped.getGather() ? b.div(b.toIndex(b.loadScalar(pairs, row)), grouped.getTopK()) : row;
@@ -68,7 +68,7 @@ void emitGroupedLinear(KernelBuilder &b, Operation *op) {
       [&](OpBuilder &, Location, ValueRange row) {
         auto [expert, segmentEnd] = segments.find(b, row[0]);
         Value until = b.min(segmentEnd, end);
-        product.emit(b, b.mul(expert, product.product.weight.matrixElements()), row[0], until, column, tile[0]);
+        product.emit(b, b.mul(expert, product.product.matrixStride()), row[0], until, column, tile[0]);
         scf::YieldOp::create(b, until);
       });
 }
@@ -114,9 +114,9 @@ Value combineTiles(StepBuilder &host, Operation *op) {
 void emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
   auto combine = cast<GroupedLinearCombineOp>(op);
   Buffer out = b.buffer(dest(op));
-  SubgroupProduct product{b.buffer(combine.getInput()), b.weight(combine.getWeight())};
+  SubgroupProduct product(b, b.buffer(combine.getInput()), b.weight(combine.getWeight()));
   int64_t columns = tileSizes(op)[0], columnTiles = llvm::divideCeil(out.width, columns);
-  int64_t experts = product.weight.type.getDimSize(0), inputs = product.weight.layout.paddedInputs(product.weight.inputs());
+  int64_t experts = product.weight.type.getDimSize(0), atOnce = product.rowsAtOnce();
   Value row = b.div(b.tile, columnTiles), firstColumn = b.mul(b.rem(b.tile, columnTiles), columns);
   Value offsets = b.buffer(combine.getOffsets()).memory;
   RowPairs pairs(b, b.buffer(combine.getPairs()).memory, b.rowsOf(combine.getPairs()), b.buffer(combine.getWeights()), row);
@@ -132,21 +132,24 @@ void emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
   std::optional<Buffer> residual;
   if (combine.getResidual())
     residual = b.buffer(combine.getResidual());
-  b.forSubgroups(llvm::divideCeil(columns, kOutputs), [&](Value group) {
-    Value column = b.add(firstColumn, b.mul(group, kOutputs));
+  b.forSubgroups(llvm::divideCeil(columns, atOnce), [&](Value group) {
+    Value column = b.add(firstColumn, b.mul(group, atOnce));
     b.when(b.less(column, b.index(out.width)), [&] {
-      auto sums = b.loop(b.index(0), b.index(pairs.k), 1, SubgroupProduct::zeros(b, kOutputs), [&](Value j, ValueRange sums) {
+      auto sums = b.loop(b.index(0), b.index(pairs.k), 1, product.zeros(b, atOnce), [&](Value j, ValueRange sums) {
         Value expert = b.toIndex(b.loadScalar(chosen, j));
-        Value matrix = b.mul(expert, product.weight.matrixElements());
-        SmallVector<Value> starts;
-        for (int64_t o = 0; o < kOutputs; ++o)
-          starts.push_back(b.add(matrix, b.mul(b.min(b.add(column, o), b.index(out.width - 1)), inputs)));
-        auto products = product.accumulate(b, {b.mul(pairs.row(b, j), product.in.stride)}, starts,
-                                           SubgroupProduct::zeros(b, kOutputs));
-        Value weight = b.splat(b.loadScalar(pairs.weights, j), kPiece);
+        SmallVector<Value> rows;
+        for (int64_t o = 0; o < atOnce; ++o)
+          rows.push_back(b.min(b.add(column, o), b.index(out.width - 1)));
+        auto starts = product.starts(b, b.mul(expert, product.matrixStride()), rows, b.div(column, atOnce));
+        auto products = product.accumulate(b, {b.mul(pairs.row(b, j), product.in.stride)}, starts, product.zeros(b, atOnce));
+        auto scales = product.rowScales(b, starts);
+        Value weight = b.loadScalar(pairs.weights, j);
         KernelBuilder::Yield next;
-        for (auto [sum, product] : llvm::zip(sums, products))
-          next.push_back(b.fma(weight, product, sum));
+        for (auto [o, sum] : llvm::enumerate(sums)) {
+          Value factor = scales.empty() ? weight : b.mulf(weight, scales[o]);
+          int64_t parts = cast<VectorType>(sum.getType()).getNumElements();
+          next.push_back(b.fma(b.splat(factor, parts), products[o], sum));
+        }
         return next;
       });
       auto results = SubgroupProduct::finish(b, sums);

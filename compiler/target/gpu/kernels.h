@@ -1,7 +1,9 @@
 // The tile programs of the GPU backends: for each planned op a body and a number of tiles. A block runs one tile.
 #pragma once
 
+#include "compiler/target/gpu/cache.h"
 #include "compiler/target/gpu/kernel_builder.h"
+#include "compiler/target/gpu/weight_panel.h"
 
 #include <functional>
 
@@ -60,7 +62,7 @@ void emitGroupedLinear(KernelBuilder &b, mlir::Operation *op);
 void emitCombine(KernelBuilder &b, mlir::Operation *op);
 void emitGroupedLinearCombine(KernelBuilder &b, mlir::Operation *op);
 
-/// Outputs that a subgroup computes at once: so many rows of weights are in flight.
+/// Rows of float weights that a subgroup takes at once: so many are in flight.
 constexpr int64_t kOutputs = 2;
 
 /// Products of rows of a matrix with rows of activations, all lanes of a subgroup on each: every lane reads pieces of
@@ -68,15 +70,31 @@ constexpr int64_t kOutputs = 2;
 struct SubgroupProduct {
   Buffer in;
   PackedWeight weight;
+  std::optional<WeightPanel> panel; ///< of quantized weights
 
-  /// Adds to `sums` (vector<kPiece x f32> for each row of activations by weight row) the products of the rows of `in`
-  /// that start at `rows` and those of the weight that start at `weights` (element indices).
-  llvm::SmallVector<mlir::Value> accumulate(KernelBuilder &b, mlir::ValueRange rows, mlir::ValueRange weights,
+  SubgroupProduct(KernelBuilder &b, const Buffer &in, const PackedWeight &weight);
+
+  /// Rows of weights that are multiplied at once: a panel where they are quantized.
+  int64_t rowsAtOnce() const { return panel ? panel->rows() : kOutputs; }
+  /// From one matrix of a stack to the next: elements, or words where they are quantized.
+  int64_t matrixStride() const { return panel ? weight.matrixStride() / 4 : weight.matrixStride(); }
+  /// Where rows of the matrix at `matrix` start: those of these numbers, or the panel of that number.
+  llvm::SmallVector<mlir::Value> starts(KernelBuilder &b, mlir::Value matrix, mlir::ValueRange rows, mlir::Value panel) const;
+
+  /// Adds to `sums` (for each row of activations by weight row) the products of the rows of `in` that start at `rows` and
+  /// the rows of the weight at `starts`, without row scales.
+  llvm::SmallVector<mlir::Value> accumulate(KernelBuilder &b, mlir::ValueRange rows, mlir::ValueRange starts,
                                             llvm::SmallVector<mlir::Value> sums) const;
-  /// Zeros to begin with.
-  static llvm::SmallVector<mlir::Value> zeros(KernelBuilder &b, size_t count);
-  /// The products, in all lanes.
+  /// Zeros to begin with: vectors whose elements are the parts of a sum.
+  llvm::SmallVector<mlir::Value> zeros(KernelBuilder &b, size_t count) const;
+  /// f32 that the weight rows at `starts` are still to be multiplied by; none if there are none.
+  llvm::SmallVector<mlir::Value> rowScales(KernelBuilder &b, mlir::ValueRange starts) const;
+  /// The sums of all lanes, in all lanes.
   static llvm::SmallVector<mlir::Value> finish(KernelBuilder &b, mlir::ValueRange sums);
+
+private:
+  llvm::SmallVector<mlir::Value> load(KernelBuilder &b, mlir::ValueRange starts, mlir::Value column) const;
+  void multiply(KernelBuilder &b, mlir::ValueRange loaded, mlir::ValueRange inputs, llvm::MutableArrayRef<mlir::Value> sums) const;
 };
 
 /// Products of a range of rows by a range of columns, by subgroups.
@@ -90,7 +108,7 @@ struct ProductTile {
   std::function<void(mlir::Value value, mlir::Value row, mlir::Value column)> store = nullptr;
 
   /// Rows [begin, end) by columns [firstColumn, firstColumn + columns) of the result, of the matrix that starts at
-  /// element `matrix` of the weight. The last columns may lie behind `outputs`.
+  /// `matrix` of the weight (see SubgroupProduct::matrixStride). The last columns may lie behind `outputs`.
   void emit(KernelBuilder &b, mlir::Value matrix, mlir::Value begin, mlir::Value end, mlir::Value firstColumn,
             int64_t columns) const;
 
@@ -98,19 +116,9 @@ private:
   bool fitsMatrixUnit(KernelBuilder &b, int64_t columns) const;
   void emitMatrix(KernelBuilder &b, mlir::Value matrix, mlir::Value begin, mlir::Value end, mlir::Value firstColumn,
                   int64_t columns) const;
+  llvm::SmallVector<mlir::Value> weightRows(KernelBuilder &b, mlir::Value column) const;
   void finishRows(KernelBuilder &b, llvm::ArrayRef<mlir::Value> rows, mlir::Value end, mlir::Value column,
                   llvm::ArrayRef<mlir::Value> weightRows, llvm::ArrayRef<mlir::Value> products) const;
 };
-
-/// Where a cache keeps the keys and values of one slot, layer and head: [capacity, dim] each, row by row.
-struct CacheHead {
-  mlir::Value memory;       ///< memref<?xT>
-  mlir::Value keys, values; ///< element indices
-  int64_t dim;
-
-  mlir::Value key(KernelBuilder &b, mlir::Value position) const { return b.add(keys, b.mul(position, dim)); }
-  mlir::Value value(KernelBuilder &b, mlir::Value position) const { return b.add(values, b.mul(position, dim)); }
-};
-CacheHead cacheHead(KernelBuilder &b, qwen::CacheType type, mlir::Value slot, mlir::Value head);
 
 } // namespace qwench::gpu

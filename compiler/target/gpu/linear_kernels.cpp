@@ -12,14 +12,36 @@ namespace qwench::gpu {
 namespace {
 
 constexpr int64_t kUnroll = 4;
+/// Panels of quantized weights that are read ahead: 16 bytes a lane hold pieces of all its rows.
+constexpr int64_t kQuantizedUnroll = 8;
+/// Elements of a sum of products with quantized weights: CDNA multiplies two at once, and a panel has several sums.
+constexpr int64_t kPair = 2;
 
 /// Rows of activations that pass a row of weights together, when there are several.
 constexpr int64_t kRows = 4;
 
 } // namespace
 
-SmallVector<Value> SubgroupProduct::zeros(KernelBuilder &b, size_t count) {
-  return SmallVector<Value>(count, b.splat(b.f32(0), kPiece));
+SubgroupProduct::SubgroupProduct(KernelBuilder &b, const Buffer &in, const PackedWeight &weight) : in(in), weight(weight) {
+  if (weight.quant())
+    panel.emplace(b, weight);
+}
+
+SmallVector<Value> SubgroupProduct::zeros(KernelBuilder &b, size_t count) const {
+  return SmallVector<Value>(count, b.splat(b.f32(0), panel ? kPair : kPiece));
+}
+
+SmallVector<Value> SubgroupProduct::starts(KernelBuilder &b, Value matrix, ValueRange rows, Value number) const {
+  if (panel)
+    return {panel->start(b, matrix, number)};
+  SmallVector<Value> result;
+  for (Value row : rows)
+    result.push_back(b.add(matrix, b.mul(row, weight.layout.paddedInputs(weight.inputs()))));
+  return result;
+}
+
+SmallVector<Value> SubgroupProduct::rowScales(KernelBuilder &b, ValueRange starts) const {
+  return panel ? panel->rowScales(b, starts[0]) : SmallVector<Value>();
 }
 
 SmallVector<Value> SubgroupProduct::finish(KernelBuilder &b, ValueRange sums) {
@@ -29,27 +51,60 @@ SmallVector<Value> SubgroupProduct::finish(KernelBuilder &b, ValueRange sums) {
   return products;
 }
 
-SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows, ValueRange weights,
+/// What memory holds of columns column .. column + kPiece - 1 of the rows at `starts`.
+SmallVector<Value> SubgroupProduct::load(KernelBuilder &b, ValueRange starts, Value column) const {
+  if (panel)
+    return panel->load(b, starts[0], column);
+  SmallVector<Value> pieces;
+  for (Value start : starts)
+    pieces.push_back(b.load(weight.memory, b.add(start, column), kPiece));
+  return pieces;
+}
+
+/// Adds the products of what was loaded with `inputs`, one piece of each row of activations.
+void SubgroupProduct::multiply(KernelBuilder &b, ValueRange loaded, ValueRange inputs, MutableArrayRef<Value> sums) const {
+  SmallVector<Value> weights(loaded), scales;
+  if (panel) {
+    // Many rows share the work of scaling weights; for one it is less to scale its sums.
+    bool many = inputs.size() > 1;
+    weights = many ? panel->values(b, loaded) : panel->codes(b, loaded);
+    scales = many ? SmallVector<Value>() : panel->scales(b, loaded);
+  }
+  auto pair = [&](Value piece, int64_t i) -> Value {
+    return vector::ShuffleOp::create(b, piece, piece, ArrayRef<int64_t>{kPair * i, kPair * i + 1});
+  };
+  for (auto [r, input] : llvm::enumerate(inputs))
+    for (auto [o, weight] : llvm::enumerate(weights)) {
+      Value &sum = sums[r * weights.size() + o];
+      if (!panel) {
+        sum = b.fma(weight, input, sum);
+        continue;
+      }
+      Value part = scales.empty() ? sum : b.mulf(pair(weight, 0), pair(input, 0));
+      for (int64_t i = scales.empty() ? 0 : 1; i < kPiece / kPair; ++i)
+        part = b.fma(pair(weight, i), pair(input, i), part);
+      sum = scales.empty() ? part : b.fma(part, b.splat(scales[o], kPair), sum);
+    }
+}
+
+SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows, ValueRange starts,
                                                SmallVector<Value> sums) const {
-  int64_t width = weight.inputs(), padded = weight.layout.paddedInputs(width);
+  // What pads rows of quantized weights beyond whole pieces of the input is not read.
+  int64_t width = weight.inputs(), padded = llvm::alignTo(width, kPiece);
   int64_t step = b.device.subgroupSize * kPiece, full = padded / step;
-  int64_t unroll = rows.size() == 1 ? kUnroll : kUnroll / 2;
+  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? kQuantizedUnroll : kUnroll;
   // All loads of some steps, then their arithmetic.
   auto steps = [&](Value k, int64_t count, ValueRange before) {
-    SmallVector<Value> w, x, after(before);
+    SmallVector<Value> x, after(before);
+    SmallVector<SmallVector<Value>> w;
     for (int64_t u = 0; u < count; ++u) {
       Value at = b.add(k, u * step);
-      for (Value start : weights)
-        w.push_back(b.load(weight.memory, b.add(start, at), kPiece));
+      w.push_back(load(b, starts, at));
       for (Value start : rows)
         x.push_back(b.inputPiece(in, start, at, width));
     }
     for (int64_t u = 0; u < count; ++u)
-      for (size_t r = 0; r < rows.size(); ++r)
-        for (size_t o = 0; o < weights.size(); ++o) {
-          Value &sum = after[r * weights.size() + o];
-          sum = b.fma(w[u * weights.size() + o], x[u * rows.size() + r], sum);
-        }
+      multiply(b, w[u], ArrayRef(x).slice(u * rows.size(), rows.size()), after);
     return after;
   };
   Value first = b.mul(b.lane, kPiece);
@@ -89,43 +144,50 @@ void forRowBlocks(KernelBuilder &b, Value begin, Value end, llvm::function_ref<v
 void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
   if (fitsMatrixUnit(b, columns))
     return emitMatrix(b, matrix, begin, end, firstColumn, columns);
-  int64_t perGroup = swiglu ? 1 : kOutputs, inputs = product.weight.layout.paddedInputs(product.weight.inputs());
+  int64_t atOnce = product.rowsAtOnce(), perGroup = swiglu ? atOnce / 2 : atOnce;
   Value last = b.sub(end, b.index(1));
   b.forSubgroups(llvm::divideCeil(columns, perGroup), [&](Value group) {
     Value column = b.add(firstColumn, b.mul(group, perGroup));
     b.when(b.less(column, b.index(outputs)), [&] {
-      SmallVector<Value> weightRows{column}, starts;
-      if (swiglu)
-        weightRows.push_back(b.add(column, outputs)); // the up half stands behind the gate half
-      else
-        for (int64_t o = 1; o < kOutputs; ++o)
-          weightRows.push_back(b.min(b.add(column, o), b.index(outputs - 1)));
-      for (Value row : weightRows)
-        starts.push_back(b.add(matrix, b.mul(row, inputs)));
+      SmallVector<Value> numbers = weightRows(b, column);
+      auto starts = product.starts(b, matrix, numbers, b.div(column, perGroup));
       forRowBlocks(b, begin, end, [&](ArrayRef<Value> rows) {
         SmallVector<Value> rowStarts;
         for (Value row : rows)
           rowStarts.push_back(b.mul(inputRow(b.min(row, last)), product.in.stride));
-        size_t count = rows.size() * starts.size();
-        auto sums = product.accumulate(b, rowStarts, starts, SubgroupProduct::zeros(b, count));
-        finishRows(b, rows, end, column, weightRows, SubgroupProduct::finish(b, sums));
+        auto sums = product.accumulate(b, rowStarts, starts, product.zeros(b, rows.size() * atOnce));
+        auto products = SubgroupProduct::finish(b, sums), scales = product.rowScales(b, starts);
+        for (size_t i = 0; i < products.size() && !scales.empty(); ++i)
+          products[i] = b.mulf(products[i], scales[i % atOnce]);
+        finishRows(b, rows, end, column, numbers, products);
       });
     });
   });
+}
+
+/// The rows of weights that outputs column, column + 1, ... are products of: with swiglu those of the gates, then of the ups.
+SmallVector<Value> ProductTile::weightRows(KernelBuilder &b, Value column) const {
+  SmallVector<Value> rows{column};
+  int64_t count = product.rowsAtOnce() / (swiglu ? 2 : 1);
+  for (int64_t o = 1; o < count; ++o)
+    rows.push_back(b.min(b.add(column, o), b.index(outputs - 1)));
+  for (int64_t o = 0; swiglu && o < count; ++o)
+    rows.push_back(b.add(rows[o], outputs)); // the up half stands behind the gate half
+  return rows;
 }
 
 /// Lane i finishes result i.
 void ProductTile::finishRows(KernelBuilder &b, ArrayRef<Value> rows, Value end, Value column, ArrayRef<Value> weightRows,
                              ArrayRef<Value> products) const {
   Value value, row, offset;
-  int64_t count = 0, perRow = weightRows.size();
+  int64_t count = 0, perRow = weightRows.size(), perGroup = swiglu ? perRow / 2 : perRow;
   for (auto [r, candidate] : llvm::enumerate(rows))
-    for (int64_t o = 0; o < (swiglu ? 1 : perRow); ++o, ++count) {
+    for (int64_t o = 0; o < perGroup; ++o, ++count) {
       auto biased = [&](int64_t which) {
         Value product = products[r * perRow + which], added = bias ? bias(weightRows[which]) : Value();
         return added ? b.addf(product, added) : product;
       };
-      Value result = swiglu ? b.swiglu(biased(0), biased(1)) : biased(o);
+      Value result = swiglu ? b.swiglu(biased(o), biased(perGroup + o)) : biased(o);
       Value mine = b.equal(b.lane, b.index(count));
       value = count ? b.select(mine, result, value) : result;
       row = count ? b.select(mine, candidate, row) : candidate;
@@ -149,7 +211,7 @@ void emitLinear(KernelBuilder &b, Operation *op) {
   ArrayRef<int64_t> tile = tileSizes(op);
   int64_t outputs = map.outputs(), columnTiles = llvm::divideCeil(outputs, tile[1]);
   auto [begin, end] = b.tileRange(b.div(b.tile, columnTiles), b.rowsOf(map.dest), tile[0]);
-  ProductTile product{{b.buffer(map.input), b.weight(map.weight)}, outputs, map.swiglu, tile[0]};
+  ProductTile product{{b, b.buffer(map.input), b.weight(map.weight)}, outputs, map.swiglu, tile[0]};
   Buffer out = b.buffer(map.dest);
   std::optional<Buffer> residual;
   std::optional<PackedWeight> bias;

@@ -84,8 +84,8 @@ Value MatrixAttention::rowOfLane(KernelBuilder &b, int64_t i) const {
 void MatrixAttention::stageKeys(KernelBuilder &b, Value base, Value end) const {
   forPieces(b, [&](Value row, Value element) {
     Value position = b.min(b.add(base, row), b.sub(end, b.index(1)));
-    b.storeRaw(b.loadRaw(cache.memory, b.add(cache.key(b, position), element)), keys, b.add(b.mul(row, stride), element));
-    Value piece = b.loadRaw(cache.memory, b.add(cache.value(b, position), element));
+    b.storeRaw(cache.keys.loadBF16(b, position, element), keys, b.add(b.mul(row, stride), element));
+    Value piece = cache.values.loadBF16(b, position, element);
     for (int64_t i = 0; i < kPiece; ++i)
       b.storeScalar(b.extract(piece, i), values, b.add(b.mul(b.add(element, i), kKeyStride), row));
   });
@@ -207,7 +207,7 @@ void MatrixAttention::emitRun(KernelBuilder &b, Value firstOfRun, Value lastOfRu
   b.barrier(); // the run before has read what is staged
   forPieces(b, [&](Value vector, Value element) {
     Value place = b.add(b.mul(queryRow(b, vector), query.stride), column(b, vector, element));
-    b.storeRaw(b.loadRaw(query.memory, place), queryRows, b.add(b.mul(vector, stride), element));
+    b.storeVector(b.load(query.memory, place, kPiece), queryRows, b.add(b.mul(vector, stride), element));
   });
   b.barrier();
   queries.clear(), limits.clear();
@@ -263,7 +263,7 @@ bool fitsMatrixAttention(KernelBuilder &b, AttentionOp op) {
   Buffer query = b.buffer(op.getQuery()), out = b.buffer(dest(op));
   int64_t rows = tileSizes(op)[0], group = query.width / cache.getDim() / cache.getHeads();
   return b.device.matrix != MatrixUnit::None && b.subgroups == 4 && !op.getSplits() && rows > 1 && rows * group <= kQueries &&
-         cache.getElementType().isBF16() && query.element.isBF16() && query.vector == kPiece && out.element.isBF16() && out.vector == kPiece &&
+         (cache.getQuant() || cache.getElementType().isBF16()) && query.vector == kPiece && out.element.isBF16() && out.vector == kPiece &&
          cache.getDim() % Fragments::kInputs == 0 && cache.getDim() <= kMaxDim;
 }
 

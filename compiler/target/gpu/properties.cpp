@@ -21,22 +21,28 @@ constexpr int64_t kSplitKeys = 64;
 /// Rows of a step up to which maps run as products of subgroups of few rows.
 bool isDecode(int64_t rowBound) { return rowBound <= 16; }
 
+/// Outputs of a tile of few rows: those that 4 subgroups take at once.
+int64_t decodeOutputs(Value weight) {
+  auto quant = dyn_cast<qwen::QuantType>(cast<ShapedType>(weight.getType()).getElementType());
+  return 4 * (quant ? WeightPanel::rowsOf(quant) : kOutputs);
+}
+
 SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
   bool decode = isDecode(rowBound);
   if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op)) {
     int64_t outputs = cast<ShapedType>(op->getOperand(1).getType()).getDimSize(0);
-    // Two rows of weights for each of 4 subgroups; several times that where there are blocks enough for all multiprocessors.
+    // What 4 subgroups take at once; several times that where there are blocks enough for all multiprocessors.
     if (decode)
-      return {16, outputs < 16384 ? 8 : 32};
+      return {16, outputs < 16384 ? decodeOutputs(op->getOperand(1)) : 32};
     // Rows by outputs of 128 by 128 products, or of 64 by 64 where the former would be too few blocks.
     int64_t size = outputs < 4096 ? 64 : 128;
     auto fused = dyn_cast<qwen::FusedLinearOp>(op);
     return {size, fused && fused.getActivation() == qwen::Activation::Swiglu ? size / 2 : size};
   }
   if (isa<qwen::GroupedLinearOp>(op)) // outputs, then sorted rows
-    return decode ? SmallVector<int64_t>{8, 1} : SmallVector<int64_t>{64, 64};
+    return decode ? SmallVector<int64_t>{decodeOutputs(op->getOperand(1)), 1} : SmallVector<int64_t>{64, 64};
   if (isa<qwen::GroupedLinearCombineOp>(op))
-    return {decode ? 8 : 64};
+    return {decode ? decodeOutputs(op->getOperand(1)) : 64};
   if (auto attention = dyn_cast<qwen::AttentionOp>(op); attention && !decode)
     return {std::max<int64_t>(1, kQueries / attention.groupSize())};
   if (isa<qwen::AttentionCombineOp>(op)) // rows, then heads
@@ -59,9 +65,14 @@ TargetProperties properties() {
   TargetProperties p;
   // A row of weights is read by a whole subgroup, 16 bytes a lane: rows one after another are the best order there is.
   auto rows = [](MLIRContext *context) { return qwen::LayoutAttr::get(context, "rows", 1, 1, kPiece, false); };
-  p.matrixLayout = [rows](Type element, bool) { return rows(element.getContext()); };
+  p.matrixLayout = [rows](Type element, bool pairHalves) {
+    auto quant = dyn_cast<qwen::QuantType>(element);
+    return quant ? WeightPanel::layout(quant, pairHalves) : rows(element.getContext());
+  };
   p.rowsLayout = rows;
-  p.matrixInput = [](Type element, int64_t) { return element; };
+  // Codes become floats in registers, so that activations need not be codes.
+  p.matrixInput = [](Type element, int64_t) { return isa<qwen::QuantType>(element) ? BFloat16Type::get(element.getContext()) : element; };
+  p.quantizedProducts = [](qwen::QuantType) { return true; };
   p.rowStride = [](int64_t width, int64_t) { return llvm::alignTo(width, 2 * kPiece); };
   p.tile = tileSizes;
   p.attentionSplit = attentionSplit;
@@ -93,15 +104,18 @@ Status supports(ModuleOp fused, StringRef target) {
     if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
       int64_t dim = cast<ShapedType>(attention.getQuery().getType()).getDimSize(2);
       Type cached = attention.getCache().getType().getElementType();
-      if (!cached.isF32() && !cached.isBF16())
-        refuse("expected a cache of f32 or bf16", nameOf(cached));
+      auto quant = dyn_cast<qwen::QuantType>(cached);
+      if (!cached.isF32() && !cached.isBF16() && !quant)
+        refuse("expected a cache of f32, bf16 or a quantized type", nameOf(cached));
+      if (quant && quant.groupColumns(dim) != dim && !llvm::isPowerOf2_64(quant.getGroup())) // whose lanes reduce together
+        refuse("expected a cache whose groups are a power of two or all of a head", nameOf(cached));
       if (dim % kPiece || dim > kMaxHeadDim)
         refuse("expected a head_dim that is a multiple of 8 up to 256", std::to_string(dim));
     }
     if (auto weight = dyn_cast<qwen::WeightOp>(op)) {
       Type element = cast<ShapedType>(weight.getType()).getElementType();
-      if (!element.isF32() && !element.isBF16())
-        refuse("expected f32 or bf16 weights", nameOf(element));
+      if (!element.isF32() && !element.isBF16() && !isa<qwen::QuantType>(element))
+        refuse("expected weights of f32, bf16 or a quantized type", nameOf(element));
     }
   });
   return status;

@@ -98,23 +98,16 @@ void rotateHead(KernelBuilder &b, const Buffer &in, Value source, const Buffer &
   });
 }
 
-void copyHead(KernelBuilder &b, const Buffer &in, Value source, int64_t dim, Value out, Value target) {
-  b.forLanes(dim, [&](Value i) { b.store(b.load(in.memory, b.add(source, i)), out, b.add(target, i)); });
+/// A head's vector as it is to the cache.
+void writeHead(KernelBuilder &b, const Buffer &in, Value source, const CacheType &type, const CachePlane &plane, Value position) {
+  int64_t dim = type.getDim();
+  if (type.getQuant())
+    return plane.quantize(b, position, [&](Value column) { return b.inputPiece(in, source, column, dim); });
+  Value target = plane.place(b, position);
+  b.forLanes(dim, [&](Value i) { b.store(b.load(in.memory, b.add(source, i)), plane.memory, b.add(target, i)); });
 }
 
 } // namespace
-
-CacheHead cacheHead(KernelBuilder &b, CacheType type, Value slot, Value head) {
-  CacheHead result;
-  result.dim = type.getDim();
-  result.memory = b.view(b.field(StepField::Cache, b.flat(b.getI8Type())), b.index(0), type.getElementType());
-  Value plane = b.mul(b.field(StepField::CacheCapacity, b.getIndexType()), type.getDim());
-  Value layer = b.add(b.mul(slot, type.getLayers()), b.layer);
-  Value which = b.add(b.mul(layer, type.getHeads()), head);
-  result.keys = b.mul(b.mul(which, 2), plane);
-  result.values = b.add(result.keys, plane);
-  return result;
-}
 
 void emitRope(KernelBuilder &b, Operation *op) {
   auto rope = cast<RopeOp>(op);
@@ -134,8 +127,8 @@ void emitCacheWrite(KernelBuilder &b, Operation *op) {
   b.forSubgroups(cache.getHeads(), [&](Value head) {
     CacheHead place = cacheHead(b, cache, slot, head);
     Value at = b.mul(head, cache.getDim());
-    copyHead(b, key, b.add(b.mul(b.tile, key.stride), at), cache.getDim(), place.memory, place.key(b, position));
-    copyHead(b, value, b.add(b.mul(b.tile, value.stride), at), cache.getDim(), place.memory, place.value(b, position));
+    writeHead(b, key, b.add(b.mul(b.tile, key.stride), at), cache, place.keys, position);
+    writeHead(b, value, b.add(b.mul(b.tile, value.stride), at), cache, place.values, position);
   });
 }
 
@@ -153,11 +146,27 @@ void emitQkNormRopeCache(KernelBuilder &b, Operation *op) {
     Value at = b.mul(head, dim);
     rotateHead(b, qkv, b.add(source, at), table, dim, out.memory, b.add(b.mul(b.tile, out.stride), at), &qNorm, eps);
   });
-  b.forSubgroups(groups, [&](Value head) {
-    CacheHead place = cacheHead(b, cache, slot, head);
-    Value key = b.add(b.add(source, heads * dim), b.mul(head, dim));
-    rotateHead(b, qkv, key, table, dim, place.memory, place.key(b, position), &kNorm, eps);
-    copyHead(b, qkv, b.add(key, groups * dim), dim, place.memory, place.value(b, position));
+  auto keyOf = [&](Value head) { return b.add(b.add(source, heads * dim), b.mul(head, dim)); };
+  if (!cache.getQuant()) {
+    b.forSubgroups(groups, [&](Value head) {
+      CacheHead place = cacheHead(b, cache, slot, head);
+      rotateHead(b, qkv, keyOf(head), table, dim, place.keys.memory, place.keys.place(b, position), &kNorm, eps);
+      writeHead(b, qkv, b.add(keyOf(head), groups * dim), cache, place.values, position);
+    });
+    return;
+  }
+  // A group of a key is of lanes that rotated other pairs: keys pass through workgroup memory. All subgroups make as many rounds.
+  Value rotated = b.shared(b.subgroups * dim, b.getF32Type()), mine = b.mul(b.subgroup, dim);
+  b.loop(b.index(0), b.index(groups), b.subgroups, [&](Value first) {
+    Value head = b.add(first, b.subgroup), inside = b.less(head, b.index(groups));
+    b.when(inside, [&] { rotateHead(b, qkv, keyOf(head), table, dim, rotated, mine, &kNorm, eps); });
+    b.barrier();
+    b.when(inside, [&] {
+      CacheHead place = cacheHead(b, cache, slot, head);
+      place.keys.quantize(b, position, [&](Value column) { return b.load(rotated, b.add(mine, column), kPiece); });
+      writeHead(b, qkv, b.add(keyOf(head), groups * dim), cache, place.values, position);
+    });
+    b.barrier();
   });
 }
 

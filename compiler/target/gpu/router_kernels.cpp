@@ -89,7 +89,7 @@ void emitRouter(KernelBuilder &b, Operation *op) {
 
 void emitFusedRouter(KernelBuilder &b, Operation *op) {
   auto router = cast<FusedRouterOp>(op);
-  ProductTile product{{b.buffer(router.getInput()), b.weight(router.getWeight())}, 0, false, 1};
+  ProductTile product{{b, b.buffer(router.getInput()), b.weight(router.getWeight())}, 0, false, 1};
   product.outputs = product.product.weight.outputs();
   Value logits = b.shared(product.outputs, b.getF32Type());
   product.inputRow = [](Value row) { return row; };

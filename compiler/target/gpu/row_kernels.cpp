@@ -8,9 +8,35 @@ namespace qwench::gpu {
 
 Value rowTiles(StepBuilder &host, Operation *op) { return isa<CacheWriteOp>(op) ? host.rowCount() : host.rowsOf(dest(op)); }
 
+/// A row of a quantized table: the lane of its panel, a piece of columns for each thread.
+static void gatherQuantized(KernelBuilder &b, const PackedWeight &table, const Buffer &out) {
+  WeightPanel panel(b, table);
+  auto [number, lane] = panel.place(b, b.item(StepField::Tokens, b.tile));
+  Value start = panel.start(b, b.index(0), number), target = b.mul(b.tile, out.stride);
+  auto ofLane = [&, lane = lane](ValueRange rows) {
+    Value mine = rows[0];
+    for (size_t row = 1; row < rows.size(); ++row)
+      mine = b.select(b.equal(lane, b.index(row)), rows[row], mine);
+    return mine;
+  };
+  auto rowScales = panel.rowScales(b, start);
+  b.forThreads(llvm::divideCeil(out.width, kPiece), [&](Value i) {
+    Value column = b.mul(i, kPiece), value = ofLane(panel.values(b, panel.load(b, start, column)));
+    if (!rowScales.empty())
+      value = b.mulf(value, b.splat(ofLane(rowScales), kPiece));
+    if (out.vector == kPiece)
+      return b.storeVector(value, out.memory, b.add(target, column));
+    for (int64_t j = 0; j < kPiece; ++j)
+      b.when(b.less(b.add(column, j), b.index(out.width)),
+             [&] { b.store(b.extract(value, j), out.memory, b.add(b.add(target, column), j)); });
+  });
+}
+
 void emitEmbedding(KernelBuilder &b, Operation *op) {
   PackedWeight table = b.weight(cast<EmbeddingOp>(op).getTable());
   Buffer out = b.buffer(dest(op));
+  if (table.quant())
+    return gatherQuantized(b, table, out);
   Value source = b.mul(b.item(StepField::Tokens, b.tile), table.layout.paddedInputs(table.inputs()));
   Value target = b.mul(b.tile, out.stride);
   b.forThreads(out.width / out.vector, [&](Value i) {

@@ -84,3 +84,44 @@ TEST(X86Supports, RefusesMoreExpertsThanARouterHolds) {
   EXPECT_EQ(refusal(router(1000000)), "expected at most 2048 experts for x86-64, found 1000000");
   EXPECT_EQ(refusal(router(128)), "");
 }
+
+namespace {
+
+/// What supports() of a GPU target says to a weight, or a cache, of this element type; "" if nothing.
+std::string gpuRefusal(const std::string &function) {
+  auto context = createContext();
+  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceString<mlir::ModuleOp>(function, context.get());
+  EXPECT_TRUE(module) << function;
+  auto target = createTarget("cuda", {"", {"sm_80"}});
+  if (!module || !target)
+    return "no module or no target";
+  Status status = (*target)->supports(*module);
+  return status ? "" : status.error().message;
+}
+
+std::string weightOf(const std::string &element) {
+  return "qwen.weight @w : tensor<128x256x" + element + "> instances 1 layers [] source \"w\"";
+}
+
+std::string quantizedCache(int dim, const std::string &element) {
+  std::string text = attention(4, 2, dim);
+  return text.replace(text.find("bf16>"), 4, "!qwen.quant<" + element + ">");
+}
+
+} // namespace
+
+TEST(GpuSupports, TakesWeightsOfEveryQuantizedFormat) {
+  for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 64, scale = f16, zero_points = true",
+                             "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true",
+                             "f8E4M3FN, group = 128, scale = f32, group_rows = 128"})
+    EXPECT_EQ(gpuRefusal(weightOf("!qwen.quant<" + std::string(format) + ">")), "") << format;
+  EXPECT_EQ(gpuRefusal(weightOf("f16")), "expected weights of f32, bf16 or a quantized type for cuda, found f16");
+}
+
+TEST(GpuSupports, TakesCachesWhoseGroupsReduceTogether) {
+  EXPECT_EQ(gpuRefusal(quantizedCache(128, "i8, group = 0, scale = f32")), "");
+  EXPECT_EQ(gpuRefusal(quantizedCache(96, "i4, group = 32, scale = f16, zero_points = true")), "");
+  EXPECT_EQ(gpuRefusal(quantizedCache(96, "i8, group = 48, scale = f16")),
+            "expected a cache whose groups are a power of two or all of a head for cuda, found "
+            "!qwen.quant<i8, group = 48, scale = f16>");
+}
