@@ -124,8 +124,10 @@ SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows
 
 namespace {
 
-/// Runs `body` on `rows` rows at a time; rows behind the last one repeat it.
-void forRowBlocks(KernelBuilder &b, Value begin, Value end, llvm::function_ref<void(ArrayRef<Value>)> body) {
+/// Runs `body` on kRows rows at a time, or on one if there is no other, of at most `most`. Rows may lie behind the last one.
+void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, llvm::function_ref<void(ArrayRef<Value>)> body) {
+  if (most == 1)
+    return body({begin});
   auto alone = scf::IfOp::create(b, b.equal(b.sub(end, begin), b.index(1)), /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(alone.thenBlock());
@@ -151,7 +153,7 @@ void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, V
     b.when(b.less(column, b.index(outputs)), [&] {
       SmallVector<Value> numbers = weightRows(b, column);
       auto starts = product.starts(b, matrix, numbers, b.div(column, perGroup));
-      forRowBlocks(b, begin, end, [&](ArrayRef<Value> rows) {
+      forRowBlocks(b, begin, end, this->rows, [&](ArrayRef<Value> rows) {
         SmallVector<Value> rowStarts;
         for (Value row : rows)
           rowStarts.push_back(b.mul(inputRow(b.min(row, last)), product.in.stride));
@@ -176,26 +178,30 @@ SmallVector<Value> ProductTile::weightRows(KernelBuilder &b, Value column) const
   return rows;
 }
 
-/// Lane i finishes result i.
+/// Lane i finishes result i, of as many as a power of two: i % perGroup is its column's, i / perGroup its row's.
 void ProductTile::finishRows(KernelBuilder &b, ArrayRef<Value> rows, Value end, Value column, ArrayRef<Value> weightRows,
                              ArrayRef<Value> products) const {
-  Value value, row, offset;
-  int64_t count = 0, perRow = weightRows.size(), perGroup = swiglu ? perRow / 2 : perRow;
-  for (auto [r, candidate] : llvm::enumerate(rows))
-    for (int64_t o = 0; o < perGroup; ++o, ++count) {
+  int64_t perRow = weightRows.size(), perGroup = swiglu ? perRow / 2 : perRow;
+  SmallVector<Value> results;
+  for (size_t r = 0; r < rows.size(); ++r)
+    for (int64_t o = 0; o < perGroup; ++o) {
       auto biased = [&](int64_t which) {
         Value product = products[r * perRow + which], added = bias ? bias(weightRows[which]) : Value();
         return added ? b.addf(product, added) : product;
       };
-      Value result = swiglu ? b.swiglu(biased(o), biased(perGroup + o)) : biased(o);
-      Value mine = b.equal(b.lane, b.index(count));
-      value = count ? b.select(mine, result, value) : result;
-      row = count ? b.select(mine, candidate, row) : candidate;
-      offset = count ? b.select(mine, b.index(o), offset) : b.index(o);
+      results.push_back(swiglu ? b.swiglu(biased(o), biased(perGroup + o)) : biased(o));
     }
-  Value target = b.add(column, offset);
+  int64_t count = results.size();
+  // One condition for each bit of the lane's number: one for each result is more than CDNA has scalar registers for.
+  for (int64_t bit = 1; bit < count; bit *= 2) {
+    Value odd = b.equal(b.rem(b.div(b.lane, bit), 2), b.index(1));
+    for (size_t i = 0; i < results.size() / 2; ++i)
+      results[i] = b.select(odd, results[2 * i + 1], results[2 * i]);
+    results.truncate(results.size() / 2);
+  }
+  Value row = b.add(rows[0], b.div(b.lane, perGroup)), target = b.add(column, b.rem(b.lane, perGroup));
   Value inside = b.both(b.less(row, end), b.less(target, b.index(outputs)));
-  b.when(b.both(b.less(b.lane, b.index(count)), inside), [&] { store(value, row, target); });
+  b.when(b.both(b.less(b.lane, b.index(count)), inside), [&] { store(results[0], row, target); });
 }
 
 //===-- Tiles of a linear map -------------------------------------------------------------------------------------===//
