@@ -19,7 +19,7 @@ struct SharedByte {
   uint32_t written = 0, read = 0;   ///< phase (barriers so far)
 };
 
-/// Who wrote two bytes of the step's memory in which launch.
+/// Who wrote a byte of the step's memory in which launch.
 struct GlobalUnit {
   uint32_t launch = 0;
   int32_t block = -1;
@@ -283,7 +283,7 @@ void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write)
       return fail("a write to memory that is only read");
     if (!m.range.writable)
       return;
-    for (uint64_t unit = (address - m.range.begin) / 2; unit <= (address - m.range.begin + bytes - 1) / 2; ++unit) {
+    for (uint64_t unit = address - m.range.begin; unit < address - m.range.begin + bytes; ++unit) {
       GlobalUnit &u = m.units[unit];
       if (u.launch == launches && u.block != index)
         return fail((write ? "a write of" : "a read of") + std::string(" what block ") + std::to_string(u.block) +
@@ -350,7 +350,7 @@ const std::string &Executor::error() const { return block->error; }
 void Executor::setMemory(std::vector<Range> ranges) {
   block->memory.clear();
   for (const Range &range : ranges)
-    block->memory.push_back({range, std::vector<GlobalUnit>(range.writable ? range.bytes / 2 + 1 : 0)});
+    block->memory.push_back({range, std::vector<GlobalUnit>(range.writable ? range.bytes : 0)});
 }
 
 void Executor::launch(Kernel kernel, const LaunchShape &shape, const void *step, int64_t layer, int64_t instance,

@@ -1,6 +1,7 @@
 // The kernels of the GPU backends, run on the CPU thread by thread, compute what transformers computes: whole golden
 // models, for subgroups of 32 and of 64 lanes, through prefill and through decode.
 #include "passes/Pipelines.h"
+#include "tests/gpu-on-cpu/checkpoint_source.h"
 #include "tests/gpu-on-cpu/program.h"
 #include "tests/reference/logits.h"
 #include "tests/reference/model.h"
@@ -42,16 +43,6 @@ std::vector<Case> cases() {
   return list;
 }
 
-/// A checkpoint as packing asks for it.
-class Source : public pack::TensorSource {
-public:
-  explicit Source(hf::Checkpoint checkpoint) : checkpoint(std::move(checkpoint)) {}
-  Result<hf::TensorView> find(std::string_view name) const override { return checkpoint.find(std::string(name)); }
-
-private:
-  hf::Checkpoint checkpoint;
-};
-
 class golden : public testing::TestWithParam<Case> {
 protected:
   void SetUp() override {
@@ -68,7 +59,7 @@ protected:
     ASSERT_TRUE(mlir::succeeded(passes.run(*module)));
     Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(GetParam().model));
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
-    Source source(*checkpoint);
+    CheckpointSource source(*checkpoint);
     gpu::Device device;
     device.subgroupSize = GetParam().subgroupSize;
     device.matrix = GetParam().matrix;

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 namespace qwench {
@@ -41,6 +42,8 @@ struct Case {
   int32_t longest = 20; ///< tokens of a sequence: 90 rows of 3 experts are a dispatch of many pairs
   ElementType type = ElementType::F32;
   gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
+  const char *format = "";                            ///< of the weights, if they are quantized
+  std::optional<CacheFormat> cache = std::nullopt; ///< if it is not the type's
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -85,18 +88,18 @@ std::unique_ptr<mlir::MLIRContext> makeContext() {
 mlir::OwningOpRef<mlir::ModuleOp> import(mlir::MLIRContext &context, const Case &c) {
   auto config = hf::parseConfig(c.config, c.name);
   EXPECT_TRUE(config) << config.error().message;
-  auto module = importModel(context, *config, {c.name, c.type, c.type == ElementType::F32 ? CacheFormat::F32 : CacheFormat::BF16, 256});
+  auto module = importModel(context, *config, {c.name, c.type, c.cache.value_or(c.type == ElementType::F32 ? CacheFormat::F32 : CacheFormat::BF16), 256});
   EXPECT_TRUE(module) << module.error().message;
   return module.take();
 }
 
-void fuse(mlir::ModuleOp module, bool all) {
+void fuse(mlir::ModuleOp module, bool all, const char *format = "") {
   std::vector<std::string> disabled;
   for (llvm::StringRef name : fusionNames())
     if (!all)
       disabled.push_back(name.str());
   mlir::PassManager passes(module.getContext());
-  ASSERT_TRUE(buildFusePipeline(passes, disabled));
+  ASSERT_TRUE(buildFusePipeline(passes, disabled, {format, "", 0}));
   ASSERT_TRUE(mlir::succeeded(passes.run(module)));
 }
 
@@ -109,9 +112,11 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   auto module = import(*context, GetParam());
   evaluator::RandomWeights weights(11);
   RandomSource source(*module, weights);
-  auto reference = module->clone();
-  mlir::OwningOpRef<mlir::ModuleOp> kept(reference);
-  fuse(*module, GetParam().fused);
+  bool quantized = *GetParam().format;
+  mlir::OwningOpRef<mlir::ModuleOp> kept(module->clone());
+  fuse(*module, GetParam().fused, GetParam().format);
+  if (quantized) // the evaluator is to see the formats
+    kept = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
   gpu::Device device;
   device.subgroupSize = GetParam().subgroupSize;
   device.matrix = GetParam().matrix;
@@ -134,9 +139,18 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   size_t most = third.size() - 1;
   steps.push_back({rowsOf(third, 0, most, 2, most), false});
   steps.push_back({rowsOf(third, most, 1, 2, most + 1), true});
-  evaluator::Evaluator evaluator(*kept, weights);
-  bool isF32 = GetParam().type == ElementType::F32;
-  double allowed = isF32 ? 2e-5 : 2e-2;
+  evaluator::NamedWeights rounded([&](const std::string &name) -> Result<std::vector<float>> {
+    Result<hf::TensorView> found = source.find(name);
+    if (!found)
+      return found.takeError();
+    auto *values = reinterpret_cast<const float *>(found->data);
+    return std::vector<float>(values, values + found->bytes / 4);
+  });
+  evaluator::WeightProvider &provider = quantized ? static_cast<evaluator::WeightProvider &>(rounded) : weights;
+  evaluator::Evaluator evaluator(*kept, provider);
+  // Activations meet quantized weights in bf16. A code of a cache may round the other way.
+  bool isF32 = GetParam().type == ElementType::F32, bf16 = !isF32, codes = quantized || GetParam().cache;
+  double allowed = bf16 && codes ? 4e-2 : bf16 || quantized ? 2e-2 : GetParam().cache ? 1e-2 : 2e-5;
   for (auto [number, step] : llvm::enumerate(steps)) {
     auto &[rows, decode] = step;
     for (int32_t row = static_cast<int32_t>(rows.rows()) - 1; row >= 0; row -= 2)
@@ -173,7 +187,20 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"odd_mixture_bf16_32", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync},
                     Case{"wide_heads_fused_32", kWideHeads, true, 32}, Case{"wide_heads_unfused_64", kWideHeads, false, 64},
                     Case{"wide_heads_mma_sync", kWideHeads, true, 32, 20, ElementType::BF16, Unit::MmaSync},
-                    Case{"wide_heads_mfma", kWideHeads, true, 64, 20, ElementType::BF16, Unit::Mfma}),
+                    Case{"wide_heads_mfma", kWideHeads, true, 64, 20, ElementType::BF16, Unit::Mfma},
+                    Case{"odd_mixture_int8_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "int8"},
+                    Case{"odd_mixture_int4_mma_sync", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync, "int4:32"},
+                    Case{"odd_mixture_int4z_unfused_64", kOddMixture, false, 64, 20, ElementType::F32, Unit::None, "int4z:32"},
+                    Case{"odd_mixture_mxfp4_64", kOddMixture, true, 64, 20, ElementType::F32, Unit::None, "mxfp4"},
+                    Case{"odd_mixture_nvfp4_mfma", kOddMixture, true, 64, 90, ElementType::BF16, Unit::Mfma, "nvfp4"},
+                    Case{"wide_heads_fp8_32", kWideHeads, true, 32, 20, ElementType::F32, Unit::None, "fp8"},
+                    Case{"wide_heads_int4_64", kWideHeads, true, 64, 20, ElementType::F32, Unit::None, "int4"},
+                    Case{"odd_mixture_int8_cache_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "", CacheFormat::Int8},
+                    Case{"odd_mixture_fp8_cache_64", kOddMixture, true, 64, 20, ElementType::F32, Unit::None, "", CacheFormat::FP8},
+                    Case{"odd_mixture_int4_cache_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "", CacheFormat::Int4},
+                    Case{"wide_heads_int4_cache_unfused_64", kWideHeads, false, 64, 20, ElementType::F32, Unit::None, "", CacheFormat::Int4},
+                    Case{"odd_mixture_int4_cache_mma_sync", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync, "", CacheFormat::Int4},
+                    Case{"odd_mixture_fp8_cache_mfma", kOddMixture, true, 64, 90, ElementType::BF16, Unit::Mfma, "", CacheFormat::FP8}),
     [](const auto &info) { return std::string(info.param.name); });
 
 // The list and the tests do not drift apart: each program is in a module that is compared above.

@@ -65,6 +65,7 @@ struct Program::Code {
   const QwenchStep *step = nullptr;
 
   Status pack(ModuleOp planned, const pack::TensorSource &source);
+  Status emit(ModuleOp planned, const gpu::Device &device);
   Status compile(ModuleOp module);
   Status find();
 };
@@ -138,6 +139,21 @@ Status Program::Code::find() {
   return prefill && decode && !llvm::is_contained(kernels, nullptr) ? ok() : internalError("a compiled kernel is missing");
 }
 
+Status Program::Code::emit(ModuleOp planned, const gpu::Device &device) {
+  PassManager emission(planned.getContext());
+  emission.addPass(gpu::createToKernelsPass({device}));
+  emission.addPass(createCanonicalizerPass());
+  emission.addPass(createCSEPass());
+  emission.addPass(gpu::createLaunchSchedulePass());
+  if (failed(emission.run(planned)))
+    return internalError("cannot emit kernels");
+  Result<std::vector<LaunchShape>> lowered = lower(planned, device.subgroupSize);
+  if (!lowered)
+    return lowered.takeError();
+  shapes = lowered.take();
+  return compile(planned);
+}
+
 Program::Program() : code(std::make_unique<Code>()) {}
 Program::~Program() = default;
 
@@ -158,20 +174,8 @@ Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Devi
   auto facts = (*module)->getAttrOfType<DictionaryAttr>("qwen.program");
   code.vocabulary = facts.getAs<IntegerAttr>("vocab_size").getInt();
   code.logitsStride = facts.getAs<IntegerAttr>("logits_stride").getInt();
-  PassManager emission(module->getContext());
-  emission.addPass(gpu::createToKernelsPass({device}));
-  emission.addPass(createCanonicalizerPass());
-  emission.addPass(createCSEPass());
-  emission.addPass(gpu::createLaunchSchedulePass());
-  if (failed(emission.run(*module)))
-    return internalError("cannot emit kernels");
-  Result<std::vector<LaunchShape>> shapes = lower(*module, device.subgroupSize);
-  if (!shapes)
-    return shapes.takeError();
-  code.shapes = shapes.take();
-  if (Status compiled = code.compile(*module); !compiled)
-    return compiled.takeError();
-
+  if (Status emitted = code.emit(*module, device); !emitted)
+    return emitted.takeError();
   code.capacity = llvm::alignTo(capacity, code.plan.getCacheGranule());
   code.arena = Memory(code.plan.getArenaBytes() + code.plan.getThreadScratchBytes(), 0xff);
   code.cache = Memory(slots * code.capacity * code.plan.getCacheBytesPerPosition(), 0);
@@ -179,7 +183,22 @@ Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Devi
   return program;
 }
 
+Result<std::unique_ptr<Program>> Program::createPlanned(ModuleOp planned, const gpu::Device &device) {
+  std::unique_ptr<Program> program(new Program());
+  OwningOpRef<ModuleOp> module = planned.clone();
+  if (Status emitted = program->code->emit(*module, device); !emitted)
+    return emitted.takeError();
+  return program;
+}
+
 int64_t Program::decodeRows() const { return code->plan.getDecodeRows(); }
+
+Status Program::run(const QwenchStep &step, std::vector<Range> memory, bool decode) {
+  code->executor.setMemory(std::move(memory));
+  code->step = &step;
+  (decode ? code->decode : code->prefill)(&step, 0, 0, code.get());
+  return code->executor.error().empty() ? ok() : internalError(code->executor.error());
+}
 
 Result<std::vector<float>> Program::forward(const evaluator::BatchRows &batch, bool decode) {
   QwenchStep step = {};
@@ -192,11 +211,8 @@ Result<std::vector<float>> Program::forward(const evaluator::BatchRows &batch, b
   std::vector<Range> ranges{code->arena.range(true), code->weights.range(false), code->cache.range(true), code->logits.range(true)};
   for (const auto *list : {&batch.tokens, &batch.positions, &batch.slots, &batch.contextLengths, &batch.outputRows})
     ranges.push_back({reinterpret_cast<const uint8_t *>(list->data()), list->size() * 4, false});
-  code->executor.setMemory(std::move(ranges));
-  code->step = &step;
-  (decode ? code->decode : code->prefill)(&step, 0, 0, code.get());
-  if (!code->executor.error().empty())
-    return internalError(code->executor.error());
+  if (Status ran = run(step, std::move(ranges), decode); !ran)
+    return ran.takeError();
   std::vector<float> logits;
   for (int64_t row = 0; row < step.outputs; ++row)
     logits.insert(logits.end(), step.logits + row * code->logitsStride, step.logits + row * code->logitsStride + code->vocabulary);

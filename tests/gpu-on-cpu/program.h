@@ -23,6 +23,12 @@ public:
                                                  const pack::TensorSource &source, int64_t slots, int64_t capacity);
   ~Program();
 
+  /// The kernels of a planned module, without memory: only run() may be called.
+  static Result<std::unique_ptr<Program>> createPlanned(mlir::ModuleOp planned, const gpu::Device &device);
+
+  /// One step on the caller's memory.
+  Status run(const QwenchStep &step, std::vector<Range> memory, bool decode);
+
   /// One step through @prefill or, for few rows, @decode: logits [outputs, vocabulary].
   Result<std::vector<float>> forward(const evaluator::BatchRows &batch, bool decode);
 

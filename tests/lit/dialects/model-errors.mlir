@@ -26,7 +26,7 @@ qwen.weight @w : tensor<4x4xf32> instances 2 layers [0] source "w"
 
 // -----
 
-// expected-error @below {{expected layout rows or panels, found columns}}
+// expected-error @below {{expected layout rows, panels or planes, found columns}}
 qwen.weight @w : tensor<4x4xf32> instances 1 layers [] source "w" layout <"columns", width = 1, depth = 1, align = 1, pair_halves = false>
 
 // -----

@@ -104,8 +104,10 @@ std::string weightOf(const std::string &element) {
 }
 
 std::string quantizedCache(int dim, const std::string &element) {
-  std::string text = attention(4, 2, dim);
-  return text.replace(text.find("bf16>"), 4, "!qwen.quant<" + element + ">");
+  std::string text = attention(4, 2, dim), quantized = "!qwen.quant<" + element + ">";
+  for (size_t at; (at = text.find("bf16>")) != std::string::npos;)
+    text.replace(at, 4, quantized);
+  return text;
 }
 
 } // namespace

@@ -1,0 +1,87 @@
+// Kernels of quantized weights, run on the CPU thread by thread, against plain arithmetic on the same codes: every format, for
+// subgroups of 32 and of 64 lanes, by subgroups and on matrix units, on shapes that nothing divides.
+#include "compiler/target/gpu/properties.h"
+#include "tests/differential/quantized_program.h"
+#include "tests/gpu-on-cpu/program.h"
+
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Parser/Parser.h"
+#include <gtest/gtest.h>
+
+namespace qwench {
+namespace {
+
+using Unit = gpu::MatrixUnit;
+
+struct Case {
+  std::string format;
+  int64_t k;
+  int64_t subgroupSize;
+  Unit matrix = Unit::None;
+};
+
+void PrintTo(const Case &c, std::ostream *out) { *out << c.format << " " << c.k << " " << c.subgroupSize; }
+
+std::vector<Case> cases() {
+  std::vector<Case> list;
+  const Unit units[] = {Unit::MmaSync, Unit::Mfma, Unit::Wmma11, Unit::Wmma12};
+  for (const char *format :
+       {"i8, group = 0, scale = f32", "i8, group = 32, scale = f16", "i8, group = 128, scale = f16, zero_points = true",
+        "i4, group = 64, scale = f16", "i4, group = 128, scale = f16, zero_points = true", "i4, group = 32, scale = bf16",
+        "f4E2M1FN, group = 32, scale = f8E8M0FNU", "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true",
+        "f8E4M3FN, group = 128, scale = f32, group_rows = 128"}) {
+    list.push_back({format, 203, 32});
+    list.push_back({format, 200, 64});
+    Unit unit = units[list.size() / 3 % 4];
+    list.push_back({format, 200, unit == Unit::Mfma ? 64 : 32, unit});
+  }
+  for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 64, scale = f16"})
+    list.push_back({format, 2600, 32}); // loops over steps that are read ahead
+  return list;
+}
+
+class quantized_kernels : public testing::TestWithParam<Case> {};
+
+TEST_P(quantized_kernels, compute_what_the_codes_mean) {
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  context.loadDialect<qwen::QwenDialect>();
+  const Case &c = GetParam();
+  bool tiles = c.matrix != Unit::None;
+  TargetProperties properties = gpu::properties();
+  test::QuantizedProgram program(context, properties,
+                                 {c.format, c.k, 16, tiles ? "64, 64" : "16, 16", tiles ? "64, 64" : "16, 4", "16", tiles ? "norm" : "x"});
+  mlir::ParserConfig config(&context);
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(program.text(), config);
+  ASSERT_TRUE(module);
+  gpu::Device device;
+  device.subgroupSize = c.subgroupSize;
+  device.matrix = c.matrix;
+  auto kernels = gpu_on_cpu::Program::createPlanned(*module, device);
+  ASSERT_TRUE(kernels) << kernels.error().message;
+  program.compare([&](bool decode, const QwenchStep &step) {
+    auto bytes = [](const void *at, int64_t count, bool writable) {
+      return gpu_on_cpu::Range{static_cast<const uint8_t *>(at), static_cast<uint64_t>(count), writable};
+    };
+    Status ran = (*kernels)->run(step, {bytes(step.arena, program.arenaBytes, true), bytes(step.weights, program.weightBytes, false),
+                                        bytes(step.tokens, step.rows * 4, false), bytes(step.positions, step.rows * 4, false)},
+                                 decode);
+    ASSERT_TRUE(ran) << ran.error().message;
+  });
+}
+
+std::string nameOf(const testing::TestParamInfo<Case> &info) {
+  const char *units[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
+  std::string name = info.param.format + "_" + std::to_string(info.param.k) + "_" + std::to_string(info.param.subgroupSize) +
+                     units[static_cast<int>(info.param.matrix)];
+  std::erase_if(name, [](char c) { return c == ' ' || c == '='; });
+  std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(static_cast<unsigned char>(c)); }, '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(formats, quantized_kernels, testing::ValuesIn(cases()), nameOf);
+
+} // namespace
+} // namespace qwench
