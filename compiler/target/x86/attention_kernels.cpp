@@ -17,8 +17,8 @@ namespace {
 /// elements on them, else with the micro-kernels. `cStart` gives the element of C where a row's columns begin.
 void emitAttentionProduct(KernelBuilder &b, const Product &product, int64_t aStride, Value count,
                           llvm::function_ref<Value(Value row)> cStart) {
-  auto tiles = [&](Value row, int64_t rows) {
-    emitTileProduct(b, {product, b.mul(row, aStride), aStride}, rows, cStart(row));
+  auto tiles = [&](Value row, int64_t rows, Value times) {
+    emitTileProduct(b, {product, b.mul(row, aStride), aStride}, rows, times, cStart(row));
   };
   auto micro = [&](Value row, int64_t rows) { emitProduct(b, product, row, rows, cStart(row)); };
   if (tilesFit(b, product))

@@ -27,6 +27,12 @@ int64_t groupSize(qwen::AttentionOp op) {
   return cast<ShapedType>(op.getQuery().getType()).getDimSize(1) / op.getCache().getType().getHeads();
 }
 
+/// Outputs of experts that a tile of many rows takes: an expert's rows come from far away once for all of its panels, four at
+/// most and fewer where a team would not find a dozen tiles.
+int64_t groupedOutputs(int64_t outputs) {
+  return kPanel * std::clamp<int64_t>(llvm::divideCeil(outputs, kPanel) / 12, 1, 4);
+}
+
 /// What a pass over a panel is a multiple of: groups of columns with scales, tiles and micro-kernels of floats.
 int64_t unitOf(Type weight, Type input) {
   if (auto rows = dyn_cast<qwen::QuantType>(input))
@@ -74,6 +80,7 @@ int64_t x86::inputsPerPass(const Machine &machine, Type weight, Type input, int6
 
 SmallVector<int64_t> x86::tileSizesOf(const Machine &machine, Operation *op, int64_t rowBound,
                                       llvm::function_ref<Type(Type)> input) {
+  bool many = rowBound > kFewRows;
   if (Value weight = weightOf(op)) {
     auto type = cast<ShapedType>(weight.getType());
     Type element = type.getElementType();
@@ -81,9 +88,8 @@ SmallVector<int64_t> x86::tileSizesOf(const Machine &machine, Operation *op, int
     // One panel of outputs: enough tiles to share, and a stream of weights long enough.
     if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op))
       return {kMaxListedRows, kPanel, inputs};
-    return {kPanel, inputs};
+    return {many ? groupedOutputs(type.getShape()[1]) : kPanel, inputs};
   }
-  bool many = rowBound > kFewRows;
   if (isa<qwen::FusedRouterOp>(op))
     return {many ? kMaxRowBlock : 1};
   if (auto attention = dyn_cast<qwen::AttentionOp>(op))

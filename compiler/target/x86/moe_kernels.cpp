@@ -3,6 +3,7 @@
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/micro_kernel.h"
 #include "compiler/target/x86/panel_product.h"
+#include "compiler/target/x86/tile_kernel.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -154,7 +155,6 @@ struct GroupedProduct {
   Weight weight;
   Value offsets, pairs;                          ///< of the dispatch, i32
   std::function<Value(Value)> inputRow;          ///< sorted row to row of `in`
-  bool consecutive = true;                       ///< sorted rows follow one another in `in`
   std::function<void(Value, Value, Value, Value)> epilogue; ///< (lanes 0..15, lanes 16..31, sorted row, panel)
   int64_t panelsPerTile;
   int64_t inputs; ///< of one pass over a panel
@@ -166,17 +166,32 @@ void GroupedProduct::emit(KernelBuilder &b) {
   auto range = b.tileRange(b.tile, b.index(weight.panels()), panelsPerTile);
   Value firstPanel = range.first, lastPanel = range.second;
   int64_t experts = weight.type.getDimSize(0);
-  PanelProduct product{in, weight, inputs, consecutive};
+  PanelProduct product{in, weight, inputs};
+  int64_t gathered = product.gatheredRows(b);
   b.loop(experts, 1, [&](Value expert) {
     Value begin = b.toIndex(b.loadScalar(offsets, expert)), end = b.toIndex(b.loadScalar(offsets, b.add(expert, 1)));
     Value matrix = b.mul(expert, weight.matrixStride());
-    b.loop(begin, end, kMaxListedRows, [&](Value chunk) {
-      Value count = b.min(b.sub(end, chunk), b.index(kMaxListedRows));
-      product.listRows(b, count, [&](Value i) { return inputRow(b.add(chunk, i)); });
-      b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
-        product.emit(b, b.add(matrix, b.mul(panel, weight.panelStride())), count,
-                     [&](Value row, Value lower, Value upper) { epilogue(lower, upper, b.add(chunk, row), panel); });
-      });
+    b.loop(begin, end, gathered ? gathered : kMaxListedRows, [&](Value chunk) {
+      Value count = b.min(b.sub(end, chunk), b.index(gathered ? gathered : kMaxListedRows));
+      auto number = [&](Value i) { return inputRow(b.add(chunk, i)); };
+      auto forPanels = [&](auto multiply) {
+        b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
+          (product.*multiply)(b, b.add(matrix, b.mul(panel, weight.panelStride())), count,
+                              [&](Value row, Value lower, Value upper) { epilogue(lower, upper, b.add(chunk, row), panel); });
+        });
+      };
+      auto direct = [&] {
+        product.listRows(b, count, number);
+        forPanels(&PanelProduct::emit);
+      };
+      if (!gathered)
+        return direct();
+      b.choose(b.less(b.index(kMinTileBlock), count),
+               [&] {
+                 product.gather(b, count, number);
+                 forPanels(&PanelProduct::emitGathered);
+               },
+               direct);
     });
   });
 }
@@ -199,7 +214,6 @@ void x86::emitGroupedLinear(KernelBuilder &b, Operation *op) {
   product.offsets = b.rows(grouped.getOffsets()).memory;
   product.pairs = b.rows(grouped.getPairs()).memory;
   product.panelsPerTile = tileSizes(op)[0] / kPanel, product.inputs = tileSizes(op)[1];
-  product.consecutive = !grouped.getGather();
   product.inputRow = [&](Value i) {
     return grouped.getGather() ? b.div(b.toIndex(b.loadScalar(product.pairs, i)), grouped.getTopK()) : i;
   };

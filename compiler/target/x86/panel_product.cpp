@@ -17,11 +17,12 @@ namespace {
 constexpr int64_t kOffsetsAt = 0;
 constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
 constexpr int64_t kUnpackedAt = kProductsAt + 4 * kPanel * kMaxListedRows;
-// Rows that do not follow one another are gathered beside the piece.
-constexpr int64_t kGatheredAt = kUnpackedAt + PanelProduct::kMaxPieceBytes;
-constexpr int64_t kGatheredStride = PanelProduct::kMaxInputs + 32;
-constexpr int64_t kGatheredOffsetsAt = kGatheredAt + 2 * kMaxTileBlock * kGatheredStride;
-static_assert(kGatheredOffsetsAt + 8 * kMaxRowBlock <= kScratchBytes);
+// Offsets of a block of rows in one piece, and rows gathered for tiles: a tile's rows in different sets of the cache.
+constexpr int64_t kPieceOffsetsAt = kUnpackedAt + PanelProduct::kMaxPieceBytes;
+constexpr int64_t kGatheredAt = kPieceOffsetsAt + 1024;
+static_assert(kGatheredAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kGatheredAt && kGatheredAt < kScratchBytes);
+
+int64_t gatheredStride(const Weight &weight) { return weight.columns() + kTileColumns; }
 
 /// Adds the products of rows of quantized activations with groups of a panel to C.
 struct GroupSum {
@@ -124,58 +125,98 @@ void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish
   finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);
 }
 
-/// Copies columns [first, first + columns) of `rows` listed rows from `row` on beside one another.
-Value PanelProduct::gatherRows(KernelBuilder &b, Value row, int64_t rows, Value first, int64_t columns) const {
-  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
-  auto type = VectorType::get({kTileColumns}, b.getBF16Type());
-  b.loop(rows, 1, [&](Value r) {
-    Value from = b.add(b.toIndex(b.loadScalar(offsets, b.add(row, r))), first), to = b.mul(r, kGatheredStride);
-    b.loop(columns, kTileColumns, [&](Value c) {
-      Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
-      vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
-    });
-  });
-  return gathered;
+/// The product of `columns` columns of a panel of floats, or of what is widened from it into scratch, with rows of floats.
+/// Its sums are those of the thread's scratch.
+Product PanelProduct::floatProduct(KernelBuilder &b, Value panel, Value panelAt, int64_t columns) const {
+  int64_t depth = in.element.isF32() ? 1 : 2;
+  Value products = b.scratchAt(kProductsAt, b.getF32Type());
+  return {in.memory, {}, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true,
+          !weight.quant()};
 }
 
 /// Adds the products of columns [first, first + columns).
 void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t columns, Value count) const {
-  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), products = b.scratchAt(kProductsAt, b.getF32Type());
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type());
   Value panel = weight.memory, panelAt = b.add(start, b.mul(first, kPanel));
-  if (weight.quant()) {
+  if (weight.quant())
     panel = b.scratchAt(kUnpackedAt, in.element), panelAt = b.index(0);
-    emitWiden(b, weight, start, first, b.index(columns), panel);
-  }
+  Product product = floatProduct(b, panel, panelAt, columns);
   auto rowAt = [&](Value row) { return b.add(b.toIndex(b.loadScalar(offsets, row)), first); };
-  int64_t depth = in.element.isF32() ? 1 : 2;
-  Product product{in.memory, {}, panel, panelAt, kPanel * depth, kLanes * depth, depth, columns / depth, products, kPanel, true,
-                  !weight.quant()};
-  auto tiles = [&](Value row, int64_t rows) {
-    TileProduct tile{product, {}, in.stride};
-    if (consecutive)
-      tile.aStart = rowAt(row);
-    else
-      tile.product.a = gatherRows(b, row, rows, first, columns), tile.aStart = b.index(0), tile.aStride = kGatheredStride;
-    auto multiply = [&](bool stream) {
-      tile.product.stream = stream;
-      emitTileProduct(b, tile, rows, b.mul(row, kPanel));
-    };
-    if (weight.quant())
-      return multiply(false);
-    // The first block reads the piece from memory, the others from a cache.
-    Value fromMemory = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(0));
-    b.choose(fromMemory, [&] { multiply(true); }, [&] { multiply(false); });
-  };
   auto micro = [&](Value row, int64_t rows) {
     // The micro-kernels take a list of rows; this one starts at the piece.
-    product.rowOffsets = b.scratchAt(kGatheredOffsetsAt, b.getI64Type());
+    product.rowOffsets = b.scratchAt(kPieceOffsetsAt, b.getI64Type());
     b.loop(rows, 1, [&](Value r) {
       b.storeScalar(arith::IndexCastOp::create(b, b.getI64Type(), rowAt(b.add(row, r))), product.rowOffsets, r);
     });
     emitProduct(b, product, b.index(0), rows, b.mul(row, kPanel));
   };
-  if (tilesFit(b, product))
-    forTileBlocks(b, count, tiles, micro);
-  else
-    forRowBlocks(b, b.index(0), count, micro);
+  auto widenAll = [&] {
+    if (weight.quant())
+      PanelWidener(weight, in.element).call(b, weight.memory, start, first, b.index(columns), panel);
+  };
+  if (!consecutive || !tilesFit(b, product)) {
+    widenAll();
+    return forRowBlocks(b, b.index(0), count, micro);
+  }
+  // The first block widens the piece, or reads it from memory; the others find it in a cache.
+  std::optional<WidenAhead> widen;
+  if (weight.quant()) {
+    widen = {PanelWidener(weight, in.element), weight.memory, start, first, b.index(columns)};
+    b.when(b.less(count, b.index(kMinTileBlock + 1)), widenAll);
+  }
+  auto tiles = [&](Value row, int64_t rows, Value times) {
+    TileProduct tile{product, {}, in.stride};
+    auto multiply = [&](Value row, Value times, bool firstBlock) {
+      tile.product.stream = firstBlock && !weight.quant();
+      tile.widen = firstBlock && widen ? &*widen : nullptr;
+      tile.aStart = rowAt(row);
+      emitTileProduct(b, tile, rows, times, b.mul(row, kPanel));
+    };
+    b.choose(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(0)),
+             [&] {
+               multiply(row, b.index(1), true);
+               b.when(b.less(b.index(1), times), [&] { multiply(b.index(rows), b.sub(times, b.index(1)), false); });
+             },
+             [&] { multiply(row, times, false); });
+  };
+  forTileBlocks(b, count, tiles, micro);
+}
+
+int64_t PanelProduct::gatheredRows(const KernelBuilder &b) const {
+  bool floats = in.element.isBF16() && (weight.quant() || weight.type.getElementType().isBF16());
+  if (!b.machine.tiles || !floats || weight.columns() % kTileColumns)
+    return 0;
+  int64_t most = (kScratchBytes - kGatheredAt) / (2 * gatheredStride(weight));
+  return std::min(most / kTileRows * kTileRows, kMostTileRows);
+}
+
+void PanelProduct::gather(KernelBuilder &b, Value count, llvm::function_ref<Value(Value)> number) const {
+  Value gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
+  auto type = VectorType::get({kTileColumns}, b.getBF16Type());
+  b.loop(b.index(0), count, 1, [&](Value row) {
+    Value from = b.mul(number(row), in.stride), to = b.mul(row, gatheredStride(weight));
+    b.loop(weight.columns(), kTileColumns, [&](Value c) {
+      Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
+      vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
+    });
+  });
+}
+
+void PanelProduct::emitGathered(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  Value panel = weight.memory, panelAt = start;
+  std::optional<WidenAhead> widen;
+  if (weight.quant()) {
+    panel = b.scratchAt(kUnpackedAt, in.element), panelAt = b.index(0);
+    widen = {PanelWidener(weight, in.element), weight.memory, start, b.index(0), b.index(inputs)};
+  }
+  TileProduct tile{floatProduct(b, panel, panelAt, weight.columns()), b.index(0), gatheredStride(weight)};
+  tile.product.a = b.scratchAt(kGatheredAt, b.getBF16Type());
+  tile.product.accumulate = false;
+  tile.widen = widen ? &*widen : nullptr;
+  // What lies behind the last row is multiplied, too, and not looked at.
+  Value blocks = b.ceilDiv(count, kTileRows);
+  for (int64_t rows = kTileRows; rows <= gatheredRows(b); rows += kTileRows)
+    b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, blocks, b.index(rows / kTileRows)),
+           [&] { emitTileProduct(b, tile, rows, b.index(1), b.index(0)); });
+  finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);
 }

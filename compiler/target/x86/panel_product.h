@@ -1,7 +1,7 @@
 // Rows of activations times one panel of a weight, whatever their elements: what linear maps and grouped ones share.
 #pragma once
 
-#include "compiler/target/x86/kernel_builder.h"
+#include "compiler/target/x86/micro_kernel.h"
 
 namespace qwench::x86 {
 
@@ -25,10 +25,17 @@ struct PanelProduct {
   /// hands each row to `finish` once. Uses the thread's scratch.
   void emit(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
 
+  /// Most rows that gather() takes, a multiple of a tile's; 0 where this product is not one for tiles.
+  int64_t gatheredRows(const KernelBuilder &b) const;
+  /// Copies row `number(i)` of `in` as row i, for i below `count`, side by side into scratch.
+  void gather(KernelBuilder &b, mlir::Value count, llvm::function_ref<mlir::Value(mlir::Value)> number) const;
+  /// emit() for the `count` rows that gather() took: on tiles, whole columns at once, each widened once for all rows.
+  void emitGathered(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+
 private:
   void emitFloats(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
   void emitPieces(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
-  mlir::Value gatherRows(KernelBuilder &b, mlir::Value row, int64_t rows, mlir::Value first, int64_t columns) const;
+  Product floatProduct(KernelBuilder &b, mlir::Value panel, mlir::Value panelAt, int64_t columns) const;
   void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
   void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, float factor, Finish finish) const;
   void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;

@@ -3,35 +3,50 @@
 #pragma once
 
 #include "compiler/target/x86/micro_kernel.h"
+#include "compiler/target/x86/widen_kernel.h"
 
 namespace qwench::x86 {
 
 /// Rows of a tile; a block of two tiles of rows by two of columns keeps all eight tile registers busy.
 constexpr int64_t kTileRows = 16;
-/// Rows of the largest tile block, and of the smallest.
+/// Rows of the largest block that many rows are cut into, and of the smallest.
 constexpr int64_t kMaxTileBlock = 2 * kTileRows;
 constexpr int64_t kMinTileBlock = 4;
+/// Rows of the largest block there is: three tiles of rows by two of columns, for which B is read once and A twice.
+constexpr int64_t kMostTileRows = 3 * kTileRows;
 
 /// Columns of A that a tile holds as bf16: 16 steps of pairs.
 constexpr int64_t kTileColumns = 32;
+
+/// Columns of a quantized panel that a tile kernel widens just before it multiplies them, one tile's columns after the other:
+/// to the product's `b`, whose steps are then those of a ring.
+struct WidenAhead {
+  PanelWidener widener;
+  mlir::Value memory, start; ///< of the quantized panel
+  mlir::Value first;         ///< column of the panel that is the product's first
+  mlir::Value columns;       ///< of the ring, a multiple of kTileColumns; `b` starts with them
+};
 
 /// A product as micro-kernels have it, but for the rows of A: these lie `aStride` elements apart, from element `aStart` on.
 struct TileProduct {
   Product product; ///< without rowOffsets
   mlir::Value aStart;
   int64_t aStride;
+  const WidenAhead *widen = nullptr;
 };
 
 /// Whether the CPU multiplies these elements on tiles, and tiles cover the steps of K.
 bool tilesFit(const KernelBuilder &b, const Product &product);
 
-/// Covers rows [0, count) with tile blocks of 32, 16, 8 and 4 rows, for which it calls tiles(first row, rows of the block),
-/// and the rest with blocks of the micro-kernels. As many rows as the smallest tile block has are left to those when they are
-/// alone: reading the panel is what they wait for.
-void forTileBlocks(KernelBuilder &b, mlir::Value count, llvm::function_ref<void(mlir::Value row, int64_t rows)> tiles,
+/// Covers rows [0, count) with tile blocks of 32, 16, 8 and 4 rows, for which it calls tiles(first row, rows of the block,
+/// number of such blocks that follow one another), and the rest with blocks of the micro-kernels. As many rows as the smallest
+/// tile block has are left to those when they are alone: reading the panel is what they wait for.
+void forTileBlocks(KernelBuilder &b, mlir::Value count,
+                   llvm::function_ref<void(mlir::Value row, int64_t rows, mlir::Value times)> tiles,
                    llvm::function_ref<void(mlir::Value row, int64_t rows)> micro);
 
-/// Emits C[rows, 32] (+)= A[rows, K] B[K, 32] for the rows of a tile block, from element `cStart` of `c` on.
-void emitTileProduct(KernelBuilder &b, const TileProduct &product, int64_t rows, mlir::Value cStart);
+/// Emits C[times * rows, 32] (+)= A[times * rows, K] B[K, 32] for rows of a tile block, 4, 8 or a multiple of 16 up to 48, from
+/// element `cStart` of `c` on. Rows are widened for once at most.
+void emitTileProduct(KernelBuilder &b, const TileProduct &product, int64_t rows, mlir::Value times, mlir::Value cStart);
 
 } // namespace qwench::x86

@@ -21,6 +21,7 @@ struct Widening {
   PanelReader reader;
   Value memory, to;
   bool floats; ///< codes are e4m3
+  bool exact;  ///< values have no more bits than a bf16
 
   /// Two neighbouring columns of 16 lanes, from column `first` of the result on.
   void store(Value even, Value odd, Value first, int64_t half) {
@@ -31,10 +32,14 @@ struct Widening {
       b.store(odd, to, b.add(at, kPanel));
       return;
     }
-    Value pairs = vector::InterleaveOp::create(b, even, odd);
-    Value rounded = arith::TruncFOp::create(b, VectorType::get({kPair * kLanes}, element), pairs);
+    auto type = VectorType::get({kPair * kLanes}, element);
+    Value pairs;
+    if (exact) // the upper halves of both as they are
+      pairs = vector::BitCastOp::create(b, type, ori(b, shru(b, toBits(b, even), 16), toBits(b, odd)));
+    else
+      pairs = arith::TruncFOp::create(b, type, vector::InterleaveOp::create(b, even, odd));
     Value at = b.add(b.mul(first, kPanel), half * kPair * kLanes);
-    vector::StoreOp::create(b, rounded, to, ValueRange{at});
+    vector::StoreOp::create(b, pairs, to, ValueRange{at});
   }
 
   /// Column c of the four of a step of codes: the unsigned byte's value, without zero and bias.
@@ -81,24 +86,32 @@ struct Widening {
 
 } // namespace
 
-void x86::emitWiden(KernelBuilder &b, const Weight &weight, Value start, Value first, Value columns, Value to) {
-  qwen::QuantType type = weight.quant();
+PanelWidener::PanelWidener(const Weight &weight, Type result) : integers(weight.quant().isInteger()), result(result) {
   // Codes of a whole row are one run; any group of activations divides it.
-  int64_t padded = weight.layout.paddedInputs(weight.inputs()), group = type.groupColumns(padded);
-  PanelFormat format = PanelFormat::of(type, group);
-  std::string name = (type.isInteger() ? "widen." : "widen.f8.") + format.name();
-  if (cast<MemRefType>(to.getType()).getElementType().isF32())
-    name += ".f32";
-  b.callShared(name, {weight.memory, start, first, columns, to}, [&](KernelBuilder &b, ValueRange arguments) {
-    Value memory = arguments[0], begin = arguments[2];
-    Widening widening{b, format, PanelReader(b, format, memory), memory, arguments[4], !type.isInteger()};
-    int64_t unit = std::gcd(32, group);
-    b.loop(b.index(0), arguments[3], unit, [&](Value done) {
-      Value column = b.add(begin, done), which = b.div(column, group);
-      Value at = b.add(b.add(arguments[1], format.headerBytes()), b.mul(which, format.groupBytes()));
-      Value inside = b.sub(column, b.mul(which, group));
-      Value codes = b.add(b.add(at, format.codesAt()), b.mul(b.div(inside, kStepColumns), format.stepBytes()));
-      widening.chunk(at, codes, unit, done);
-    });
+  int64_t group = weight.quant().groupColumns(weight.layout.paddedInputs(weight.inputs()));
+  format = PanelFormat::of(weight.quant(), group);
+}
+
+std::string PanelWidener::name() const {
+  return (integers ? "widen." : "widen.f8.") + format.name() + (result.isF32() ? ".f32" : "");
+}
+
+void PanelWidener::emit(KernelBuilder &b, Value memory, Value start, Value first, Value columns, Value to, Value at) const {
+  // Codes have at most 8 bits, products of e2m1 and an e8m0 or e4m3 scale at most 6.
+  bool exact = !format.scale || (format.lookup && format.scale.getIntOrFloatBitWidth() == 8);
+  Widening widening{b, format, PanelReader(b, format, memory), memory, to, !integers, exact};
+  int64_t unit = std::gcd(32, format.group);
+  b.loop(b.index(0), columns, unit, [&](Value done) {
+    Value column = b.add(first, done), which = b.div(column, format.group);
+    Value group = b.add(b.add(start, format.headerBytes()), b.mul(which, format.groupBytes()));
+    Value inside = b.sub(column, b.mul(which, format.group));
+    Value codes = b.add(b.add(group, format.codesAt()), b.mul(b.div(inside, kStepColumns), format.stepBytes()));
+    widening.chunk(group, codes, unit, b.add(at, done));
+  });
+}
+
+void PanelWidener::call(KernelBuilder &b, Value memory, Value start, Value first, Value columns, Value to) const {
+  b.callShared(name(), {memory, start, first, columns, to}, [&](KernelBuilder &b, ValueRange arguments) {
+    emit(b, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], b.index(0));
   });
 }
