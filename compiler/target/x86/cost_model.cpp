@@ -27,10 +27,11 @@ int64_t groupSize(qwen::AttentionOp op) {
   return cast<ShapedType>(op.getQuery().getType()).getDimSize(1) / op.getCache().getType().getHeads();
 }
 
-/// Outputs of experts that a tile of many rows takes: an expert's rows come from far away once for all of its panels, four at
-/// most and fewer where a team would not find a dozen tiles.
+/// Outputs of experts that a tile of many rows takes: an expert's rows come from far away once for all of its panels, eight at
+/// most and fewer where a team would not find as many tiles.
 int64_t groupedOutputs(int64_t outputs) {
-  return kPanel * std::clamp<int64_t>(llvm::divideCeil(outputs, kPanel) / 12, 1, 4);
+  constexpr int64_t panels = 8, tiles = 8;
+  return kPanel * std::clamp<int64_t>(llvm::divideCeil(outputs, kPanel) / tiles, 1, panels);
 }
 
 /// What a pass over a panel is a multiple of: groups of columns with scales, tiles and micro-kernels of floats.

@@ -173,25 +173,23 @@ void GroupedProduct::emit(KernelBuilder &b) {
     Value matrix = b.mul(expert, weight.matrixStride());
     b.loop(begin, end, gathered ? gathered : kMaxListedRows, [&](Value chunk) {
       Value count = b.min(b.sub(end, chunk), b.index(gathered ? gathered : kMaxListedRows));
-      auto number = [&](Value i) { return inputRow(b.add(chunk, i)); };
       auto forPanels = [&](auto multiply) {
         b.loop(firstPanel, lastPanel, 1, [&](Value panel) {
           (product.*multiply)(b, b.add(matrix, b.mul(panel, weight.panelStride())), count,
                               [&](Value row, Value lower, Value upper) { epilogue(lower, upper, b.add(chunk, row), panel); });
         });
       };
-      auto direct = [&] {
-        product.listRows(b, count, number);
-        forPanels(&PanelProduct::emit);
+      auto onTiles = [&] {
+        product.gather(b, count);
+        forPanels(&PanelProduct::emitGathered);
       };
+      product.listRows(b, count, [&](Value i) { return inputRow(b.add(chunk, i)); });
       if (!gathered)
-        return direct();
-      b.choose(b.less(b.index(kMinTileBlock), count),
-               [&] {
-                 product.gather(b, count, number);
-                 forPanels(&PanelProduct::emitGathered);
-               },
-               direct);
+        forPanels(&PanelProduct::emit);
+      else if (weight.quant())
+        onTiles();
+      else // few rows wait for the weights, which micro-kernels read as well
+        b.choose(b.less(b.index(kMinTileBlock), count), onTiles, [&] { forPanels(&PanelProduct::emit); });
     });
   });
 }

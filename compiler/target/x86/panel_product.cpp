@@ -2,6 +2,7 @@
 // cycle by 12-row blocks. Panels of groups go by in pieces that fit the first level beside the rows of a block.
 #include "compiler/target/x86/panel_product.h"
 
+#include "compiler/target/x86/e4m3_kernel.h"
 #include "compiler/target/x86/group_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/tile_kernel.h"
@@ -50,9 +51,22 @@ void PanelProduct::listRows(KernelBuilder &b, Value count, llvm::function_ref<Va
 void PanelProduct::emit(KernelBuilder &b, Value start, Value count, Finish finish) const {
   if (isa<qwen::QuantType>(in.element))
     return emitGroups(b, start, count, finish);
-  if (weight.quant() || (b.machine.tiles && in.element.isBF16() && weight.type.getElementType().isBF16()))
+  if (!weight.quant() && !(b.machine.tiles && in.element.isBF16() && weight.type.getElementType().isBF16()))
+    return emitFloats(b, start, count, finish);
+  if (weight.quant() && in.element.isF32() && !weight.quant().isInteger())
+    return b.choose(
+        b.less(count, b.index(kMostE4M3Rows + 1)), [&] { emitCodes(b, start, count, finish); },
+        [&] { emitPieces(b, start, count, finish); });
+  if (!weight.quant() || !gatheredRows(b))
     return emitPieces(b, start, count, finish);
-  emitFloats(b, start, count, finish);
+  // Few rows are no block of tiles as they lie.
+  b.choose(
+      b.less(count, b.index(kMinTileBlock + 1)),
+      [&] {
+        gather(b, count);
+        emitGathered(b, start, count, finish);
+      },
+      [&] { emitPieces(b, start, count, finish); });
 }
 
 void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish finish) const {
@@ -96,6 +110,15 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
   b.choose(few, [&] { direct(b.index(0), b.index(groups)); }, byPieces);
 
   finishRows(b, start, count, format.rowScales, format.sumFactor(), finish);
+}
+
+void PanelProduct::emitCodes(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  int64_t group = weight.quant().groupColumns(weight.layout.paddedInputs(weight.inputs()));
+  auto format = PanelFormat::of(weight.quant(), group);
+  E4M3Product product{format, in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()), weight.memory,
+                      b.add(start, format.headerBytes()), weight.columns(), b.scratchAt(kProductsAt, b.getF32Type())};
+  emitE4M3Product(b, product, count);
+  finishRows(b, start, count, format.rowScales, 1, finish);
 }
 
 void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool rowScales, float factor, Finish finish) const {
@@ -158,12 +181,13 @@ void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t
     widenAll();
     return forRowBlocks(b, b.index(0), count, micro);
   }
+  // Rows that are too few for a block come here where they cannot be gathered.
+  if (!gatheredRows(b))
+    b.when(b.less(count, b.index(kMinTileBlock + 1)), widenAll);
   // The first block widens the piece, or reads it from memory; the others find it in a cache.
   std::optional<WidenAhead> widen;
-  if (weight.quant()) {
+  if (weight.quant())
     widen = {PanelWidener(weight, in.element), weight.memory, start, first, b.index(columns)};
-    b.when(b.less(count, b.index(kMinTileBlock + 1)), widenAll);
-  }
   auto tiles = [&](Value row, int64_t rows, Value times) {
     TileProduct tile{product, {}, in.stride};
     auto multiply = [&](Value row, Value times, bool firstBlock) {
@@ -190,14 +214,19 @@ int64_t PanelProduct::gatheredRows(const KernelBuilder &b) const {
   return std::min(most / kTileRows * kTileRows, kMostTileRows);
 }
 
-void PanelProduct::gather(KernelBuilder &b, Value count, llvm::function_ref<Value(Value)> number) const {
-  Value gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
+void PanelProduct::gather(KernelBuilder &b, Value count) const {
+  // Rows come from the second-level cache or beyond, a page each: so many of them are asked for ahead.
+  constexpr int64_t ahead = 2;
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
   auto type = VectorType::get({kTileColumns}, b.getBF16Type());
   b.loop(b.index(0), count, 1, [&](Value row) {
-    Value from = b.mul(number(row), in.stride), to = b.mul(row, gatheredStride(weight));
+    Value from = b.toIndex(b.loadScalar(offsets, row)), to = b.mul(row, gatheredStride(weight));
+    Value later = b.toIndex(b.loadScalar(offsets, b.min(b.add(row, ahead), b.sub(count, b.index(1)))));
     b.loop(weight.columns(), kTileColumns, [&](Value c) {
       Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
       vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
+      memref::PrefetchOp::create(b, in.memory, ValueRange{b.add(later, c)}, /*isWrite=*/false, /*localityHint=*/3,
+                                 /*isDataCache=*/true);
     });
   });
 }

@@ -27,8 +27,8 @@ struct PanelProduct {
 
   /// Most rows that gather() takes, a multiple of a tile's; 0 where this product is not one for tiles.
   int64_t gatheredRows(const KernelBuilder &b) const;
-  /// Copies row `number(i)` of `in` as row i, for i below `count`, side by side into scratch.
-  void gather(KernelBuilder &b, mlir::Value count, llvm::function_ref<mlir::Value(mlir::Value)> number) const;
+  /// Copies the first `count` listed rows side by side into scratch.
+  void gather(KernelBuilder &b, mlir::Value count) const;
   /// emit() for the `count` rows that gather() took: on tiles, whole columns at once, each widened once for all rows.
   void emitGathered(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
 
@@ -38,6 +38,7 @@ private:
   Product floatProduct(KernelBuilder &b, mlir::Value panel, mlir::Value panelAt, int64_t columns) const;
   void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
   void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, float factor, Finish finish) const;
+  void emitCodes(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
   void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
 };
 

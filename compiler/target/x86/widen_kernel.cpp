@@ -3,6 +3,8 @@
 #include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/micro_kernel.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
 #include <numeric>
 
 using namespace mlir;
@@ -22,33 +24,54 @@ struct Widening {
   Value memory, to;
   bool floats; ///< codes are e4m3
   bool exact;  ///< values have no more bits than a bf16
+  Type element = cast<MemRefType>(to.getType()).getElementType();
 
-  /// Two neighbouring columns of 16 lanes, from column `first` of the result on.
+  /// Two neighbouring columns of 16 lanes, from column `first` of the result on. Values that become bf16 have no more bits.
   void store(Value even, Value odd, Value first, int64_t half) {
-    Type element = cast<MemRefType>(to.getType()).getElementType();
     if (element.isF32()) {
       Value at = b.add(b.mul(first, kPanel), half * kLanes);
       b.store(even, to, at);
       b.store(odd, to, b.add(at, kPanel));
       return;
     }
-    auto type = VectorType::get({kPair * kLanes}, element);
-    Value pairs;
-    if (exact) // the upper halves of both as they are
-      pairs = vector::BitCastOp::create(b, type, ori(b, shru(b, toBits(b, even), 16), toBits(b, odd)));
-    else
-      pairs = arith::TruncFOp::create(b, type, vector::InterleaveOp::create(b, even, odd));
+    Value words = ori(b, shru(b, toBits(b, even), 16), toBits(b, odd));
+    Value pairs = vector::BitCastOp::create(b, VectorType::get({kPair * kLanes}, element), words);
     Value at = b.add(b.mul(first, kPanel), half * kPair * kLanes);
     vector::StoreOp::create(b, pairs, to, ValueRange{at});
   }
 
-  /// Column c of the four of a step of codes: the unsigned byte's value, without zero and bias.
-  Value column(Value codes, int64_t c, Value zero, Value scale) {
+  /// x * y, rounded to what the result holds. For bf16 by Veltkamp's splitting, of 24 bits into 8 and 16: three instructions on
+  /// any port, where vcvtneps2bf16 waits for one of them.
+  Value product(Value x, const Value &y) {
+    if (exact || element.isF32())
+      return b.mulf(x, y);
+    Value large = b.mulf(x, b.mulf(y, b.splat(0x1p16f + 1)));
+    Value rest = b.fma(x, y, arith::NegFOp::create(b, large));
+    return b.addf(large, rest);
+  }
+
+  /// The lowest byte of each word as a number, without bias.
+  Value number(Value words) {
+    if (format.bits != 4 || format.zeroPoints || format.lookup) {
+      // As the low bits of 2^23.
+      Value large = ori(b, andi(b, words, 255), x86::words(b, 0x4b000000));
+      return b.subf(toFloats(b, large), b.splat(0x1p23f + static_cast<float>(format.bias)));
+    }
+    // A lookup by the lowest four bits.
+    SmallVector<float> values;
+    for (int64_t code = 0; code < kLanes; ++code)
+      values.push_back(static_cast<float>(code - format.bias));
+    Value table = arith::ConstantOp::create(b, DenseElementsAttr::get(b.lanes(b.getF32Type()), ArrayRef<float>(values)));
+    return LLVM::CallIntrinsicOp::create(b, b.lanes(b.getF32Type()), b.getStringAttr("llvm.x86.avx512.permvar.sf.512"),
+                                         ValueRange{table, words})
+        .getResult(0);
+  }
+
+  /// Column c of the four of a step of codes: the unsigned byte's value, without zero and bias, times the scale.
+  Value column(Value codes, int64_t c, Value zero, const Value &scale) {
     Value byte = shru(b, toBits(b, codes), 8 * c);
-    if (c != 3)
-      byte = andi(b, byte, 255);
-    Value value = convert(b, subi(b, byte, zero ? zero : words(b, format.bias)));
-    return scale ? b.mulf(value, scale) : value;
+    Value value = zero ? convert(b, subi(b, c == 3 ? byte : andi(b, byte, 255), zero)) : number(byte);
+    return scale ? product(value, scale) : value;
   }
 
   /// `columns` columns from byte `codes` of a group that starts at byte `group` on, to column `first` of the result on.
@@ -79,7 +102,7 @@ struct Widening {
       auto bytes = VectorType::get({kPair * kLanes}, b.getI8Type());
       Value raw = vector::LoadOp::create(b, bytes, memory, ValueRange{b.add(codes, half * kPair * kLanes)});
       auto columns = vector::DeinterleaveOp::create(b, scalesToFloat(b, raw, Float8E4M3FNType::get(b.getContext())));
-      store(b.mulf(columns.getResult(0), scales[half]), b.mulf(columns.getResult(1), scales[half]), first, half);
+      store(product(columns.getResult(0), scales[half]), product(columns.getResult(1), scales[half]), first, half);
     }
   }
 };

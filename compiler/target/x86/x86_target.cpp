@@ -72,6 +72,9 @@ public:
       if (quant && quant.isInteger() && !(tiles && rowBound > few))
         return qwen::QuantType::get(context, IntegerType::get(context, 8), activationGroup(quant), Float32Type::get(context),
                                     1, false, false);
+      // Codes of e4m3 become f32 in registers where few rows meet them.
+      if (quant && !quant.isInteger() && rowBound <= few)
+        return Float32Type::get(context);
       return dot && (quant || element.isBF16()) ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
     };
     p.quantizedProducts = [](qwen::QuantType) { return true; };
