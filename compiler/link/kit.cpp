@@ -4,6 +4,7 @@
 #include "llvm/Support/Path.h"
 
 #include <cstdlib>
+#include <fstream>
 
 namespace qwench::link {
 
@@ -35,6 +36,14 @@ Result<Kit> Kit::find() {
   llvm::sys::path::append(program, "..", "lib", "qwench");
   llvm::sys::path::remove_dots(program, /*remove_dot_dot=*/true);
   return open(program.str().str());
+}
+
+std::vector<std::string> Kit::sanitizerArguments() const {
+  std::vector<std::string> arguments;
+  std::ifstream file(path("sanitizers.args"));
+  for (std::string line; std::getline(file, line);)
+    arguments.push_back(line);
+  return arguments;
 }
 
 } // namespace qwench::link

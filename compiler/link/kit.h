@@ -5,6 +5,7 @@
 #include "runtime/abi/result.h"
 
 #include <string>
+#include <vector>
 
 namespace qwench::link {
 
@@ -19,6 +20,9 @@ public:
   static Result<Kit> open(const std::string &directory);
 
   std::string path(const std::string &file) const { return directory + "/" + file; }
+  /// Linker arguments that an executable needs besides when the archives are built with sanitizers: the lines of
+  /// sanitizers.args, a file that only the kits of such builds have.
+  std::vector<std::string> sanitizerArguments() const;
 
 private:
   explicit Kit(std::string directory) : directory(std::move(directory)) {}

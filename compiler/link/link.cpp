@@ -35,12 +35,17 @@ std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options) {
                                    "noexecstack",
                                    "--threads=" + std::to_string(options.threads)};
   auto add = [&](std::initializer_list<std::string> more) { args.insert(args.end(), more); };
-  if (shared)
-    add({"-shared", "-Bsymbolic", "--no-undefined", "--version-script=" + kit.path("exports.map"),
-         "--undefined=qwench_open"});
-  else
+  std::vector<std::string> sanitizers = kit.sanitizerArguments();
+  if (shared) {
+    add({"-shared", "-Bsymbolic", "--version-script=" + kit.path("exports.map"), "--undefined=qwench_open"});
+    if (sanitizers.empty()) // with sanitizers, the program that loads it has their runtime
+      add({"--no-undefined"});
+  } else
     add({"-pie", "-dynamic-linker", "/lib64/ld-linux-x86-64.so.2", kit.path("Scrt1.o")});
-  add({kit.path("crti.o"), kit.path("crtbeginS.o"), options.object, "--start-group"});
+  add({kit.path("crti.o"), kit.path("crtbeginS.o")});
+  if (!shared)
+    args.insert(args.end(), sanitizers.begin(), sanitizers.end());
+  add({options.object, "--start-group"});
   if (!shared)
     add({kit.path("libqwench_app.a")});
   add({kit.path("libqwench_runtime.a"), kit.path("libstdc++.a"), kit.path("libgcc.a"),

@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${1:-$here/../../build}
 model=${2:-$here/../tiny-moe/model}
-cc=${CC:-clang-22}
+cc="${CC:-clang-22} ${CFLAGS:-}"
 kit=$build/lib/qwench
 out=$build/examples/c-api
 mkdir -p "$out"
@@ -14,12 +14,12 @@ qwench() { "$build/bin/qwench" compile "$model" "$@"; }
 
 # A shared object carries its weights.
 qwench --emit shared -o "$out/libmodel.so"
-"$cc" -I"$kit/include" "$here/greedy.c" -o "$out/greedy-shared" -L"$out" -lmodel -Wl,-rpath,"$out"
+$cc -I"$kit/include" "$here/greedy.c" -o "$out/greedy-shared" -L"$out" -lmodel -Wl,-rpath,"$out"
 
 # An object file does not: they are a file that the program opens.
 qwench --emit obj -o "$out/model.o"
 qwench --emit weights -o "$out/model.weights"
-"$cc" -I"$kit/include" "$here/greedy.c" "$out/model.o" "$kit/libqwench_runtime.a" -o "$out/greedy-object" \
+$cc -I"$kit/include" "$here/greedy.c" "$out/model.o" "$kit/libqwench_runtime.a" -o "$out/greedy-object" \
   -lstdc++ -lm -lpthread
 
 qwench -o "$out/model"

@@ -133,8 +133,13 @@ TEST(Object, LinksIntoAProgramOfOnesOwn) {
       printf("%d\n", next);
       qwench_close(session);
     })");
-  Outcome outcome = run({"/usr/bin/clang-22", "-fuse-ld=lld", "-I", kit + "/include", scratch / "main.c",
-                         scratch / "model.o", kit + "/libqwench_runtime.a", "-lstdc++", "-lm", "-o", scratch / "main"});
+  std::vector<std::string> command = {
+      "/usr/bin/clang-22", "-fuse-ld=lld", "-I",  kit + "/include", scratch / "main.c", scratch / "model.o",
+      kit + "/libqwench_runtime.a", "-lstdc++", "-lm", "-o", scratch / "main"};
+#ifdef __SANITIZE_ADDRESS__ // as the archive was built
+  command.push_back("-fsanitize=address,undefined");
+#endif
+  Outcome outcome = run(command);
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   outcome = run({scratch / "main", scratch / "model.weights"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;

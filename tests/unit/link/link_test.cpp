@@ -113,6 +113,20 @@ TEST(Link, AKitWithoutAFileSaysWhich) {
   EXPECT_THAT(kit.error().message, StartsWith("expected 'Scrt1.o' in '/nowhere', found nothing"));
 }
 
+TEST(Link, SanitizersOfTheKitAreForExecutables) {
+  Directory directory;
+  for (const auto &entry : fs::directory_iterator(QWENCH_TEST_KIT))
+    fs::create_symlink(entry.path(), directory / entry.path().filename().string());
+  std::ofstream(directory / "sanitizers.args") << "--undefined=first\n--no-such-argument\n";
+  Result<Kit> kit = Kit::open(directory / "");
+  ASSERT_TRUE(kit) << kit.error().message;
+  Result<std::string> executable = linkImage(*kit, {Output::Executable, QWENCH_TEST_OBJECT, 1});
+  ASSERT_FALSE(executable);
+  EXPECT_THAT(executable.error().message, HasSubstr("--no-such-argument"));
+  Result<std::string> shared = linkImage(*kit, {Output::SharedObject, QWENCH_TEST_OBJECT, 1});
+  EXPECT_TRUE(shared) << shared.error().message;
+}
+
 TEST(OutputFile, IsThereOnlyAfterCommit) {
   Directory directory;
   {
