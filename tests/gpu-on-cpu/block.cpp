@@ -85,8 +85,7 @@ static void threadMain(void *argument) {
   Executor::Block &block = *thread->block;
   block.kernel(block.step, block.layer, block.instance, block.tiles, &block, block.shared.data(), thread->index,
                block.index, block.blocks);
-  for (;;)
-    block.wait(State::Done);
+  thread->state = State::Done;
 }
 
 void Executor::Block::run() {
@@ -254,17 +253,17 @@ void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) 
   auto me = static_cast<int32_t>(current->index);
   for (uint64_t i = offset; i < offset + bytes; ++i) {
     SharedByte &byte = sharedBytes[i];
-    std::string place = " of workgroup memory at byte " + std::to_string(i);
+    auto place = [i] { return " of workgroup memory at byte " + std::to_string(i); };
     if (byte.writer >= 0 && byte.writer != me && byte.written == phase)
-      return fail((write ? "a write" : "a read") + place + ", which thread " + std::to_string(byte.writer) +
+      return fail((write ? "a write" : "a read") + place() + ", which thread " + std::to_string(byte.writer) +
                   " wrote since the last barrier");
     if (write) {
       if (byte.reader != -1 && byte.reader != me && byte.read == phase)
-        return fail("a write" + place + ", which another thread read since the last barrier");
+        return fail("a write" + place() + ", which another thread read since the last barrier");
       byte.writer = me, byte.written = phase;
     } else {
       if (byte.writer < 0)
-        return fail("a read" + place + ", which nothing wrote");
+        return fail("a read" + place() + ", which nothing wrote");
       byte.reader = byte.reader == -1 || byte.read != phase || byte.reader == me ? me : -2;
       byte.read = phase;
     }
