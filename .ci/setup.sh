@@ -37,7 +37,7 @@ install_packages() {
 }
 
 configure() {
-  cmake --preset default
+  cmake --preset "${1:-default}"
 }
 
 # Jobs that fit: one per core, and 2 GiB of memory each (a compiler process with MLIR's headers needs about 1).
