@@ -37,7 +37,9 @@ std::vector<std::string> arguments(const Kit &kit, const LinkOptions &options) {
   auto add = [&](std::initializer_list<std::string> more) { args.insert(args.end(), more); };
   std::vector<std::string> sanitizers = kit.sanitizerArguments();
   if (shared) {
-    add({"-shared", "-Bsymbolic", "--version-script=" + kit.path("exports.map"), "--undefined=qwench_open"});
+    // At its end the object returns the memory that libstdc++ holds for exceptions when there is none left.
+    add({"-shared", "-Bsymbolic", "--version-script=" + kit.path("exports.map"), "--undefined=qwench_open",
+         "-fini=_ZN9__gnu_cxx9__freeresEv"});
     if (sanitizers.empty()) // with sanitizers, the program that loads it has their runtime
       add({"--no-undefined"});
   } else

@@ -10,8 +10,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
+#include <malloc.h>
 #include <set>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,6 +99,18 @@ TEST(Link, ASharedObjectExportsTheInterfaceOnly) {
   std::string symbols = output("llvm-nm-22 -D --defined-only '" + (directory / "a.so") + "' 2>&1");
   EXPECT_THAT(symbols, HasSubstr(" T qwench_open"));
   EXPECT_EQ(std::count(symbols.begin(), symbols.end(), '\n'), 12) << symbols;
+}
+
+TEST(Link, ASharedObjectLeavesNoMemoryBehind) {
+  Directory directory;
+  linkTo(Output::SharedObject, directory / "a.so", 1);
+  auto loadAndUnload = [&] {
+    void *object = dlopen((directory / "a.so").c_str(), RTLD_NOW);
+    EXPECT_TRUE(object && dlclose(object) == 0) << dlerror();
+    return mallinfo2().uordblks;
+  };
+  size_t once = loadAndUnload(), twice = loadAndUnload();
+  EXPECT_LT(twice, once + (16 << 10)); // libstdc++ alone would hold 72 kB, the loader keeps some
 }
 
 TEST(Link, ALinkThatFailsSaysWhy) {
