@@ -40,11 +40,32 @@ Type qwench::productElement(OpOperand &use) {
   if (auto router = dyn_cast<FusedRouterOp>(op))
     return elementOf(router.getWeight());
   if (auto attention = dyn_cast<AttentionOp>(op)) {
-    // Quantized keys meet queries in f32: they are dequantized for it.
     Type element = attention.getCache().getType().getElementType();
-    return isa<QuantType>(element) ? Type(Float32Type::get(op->getContext())) : element;
+    return isa<QuantType>(element) ? Type() : element;
   }
   return {};
+}
+
+/// Whether weights that a value meets, through views of it, are f32.
+static bool meetsF32(Value value) {
+  return llvm::any_of(value.getUses(), [](OpOperand &use) {
+    if (isView(use.getOwner()))
+      return meetsF32(use.getOwner()->getResult(0));
+    Type element = productElement(use);
+    return element && element.isF32();
+  });
+}
+
+/// Element type in which activations enter the product at `use`; null if there is none.
+static Type inputElement(OpOperand &use, const TargetProperties &properties, int64_t rowBound) {
+  auto attention = dyn_cast<AttentionOp>(use.getOwner());
+  if (attention && use.getOperandNumber() == 0 && attention.getCache().getType().getQuant()) {
+    // Of a model in f32 the cache alone is rounded.
+    MLIRContext *context = attention.getContext();
+    return meetsF32(attention->getResult(0)) ? Type(Float32Type::get(context)) : properties.quantizedCacheInput(context, rowBound);
+  }
+  Type element = productElement(use);
+  return element ? properties.matrixInput(element, rowBound) : Type();
 }
 
 /// Collects the element types that all final uses of a value want; false if one is no product.
@@ -56,7 +77,7 @@ static bool collectInputs(Value value, const TargetProperties &properties, int64
         return false;
       continue;
     }
-    Type element = productElement(use), input = element ? properties.matrixInput(element, rowBound) : Type();
+    Type input = inputElement(use, properties, rowBound);
     if (!input || isa<QuantType>(input))
       return false;
     wanted.push_back(input);

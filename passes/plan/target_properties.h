@@ -21,6 +21,9 @@ struct TargetProperties {
   /// `rowBound` rows: few rows are bound by reading the weights, many by arithmetic. Where many rows want quantized
   /// activations, few want the same.
   std::function<mlir::Type(mlir::Type weightElement, int64_t rowBound)> matrixInput;
+  /// Element type in which queries meet a quantized cache, which becomes floats for it, in models whose weights are no f32.
+  std::function<mlir::Type(mlir::MLIRContext *context, int64_t rowBound)> quantizedCacheInput =
+      [](mlir::MLIRContext *context, int64_t) { return mlir::Float32Type::get(context); };
   /// Whether products take weights of this quantized type. Not set: of none, and the weights of quantized checkpoints are
   /// imported as floats.
   std::function<bool(qwen::QuantType weight)> quantizedProducts;

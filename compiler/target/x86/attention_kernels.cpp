@@ -91,7 +91,7 @@ AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
   weights = take(queries * kKeyBlock, query.element);
   values = take(queries * dim, b.getF32Type());
   if (op.getCache().getType().getQuant())
-    reader.emplace(b, op.getCache().getType(), codeVectors(op, queries), at);
+    reader.emplace(b, op.getCache().getType(), query.element, codeVectors(op, queries), at);
 }
 
 void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
@@ -117,7 +117,7 @@ void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
 void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   if (codeVectors(op, queries))
     return reader->scores(b, cache, block, gathered, scores);
-  int64_t depth = cache.depth;
+  int64_t depth = reader ? reader->depth() : cache.depth;
   Value memory = reader ? reader->keys(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.keys, b.mul(block, kKeyBlock * dim));
   for (int64_t panel = 0; panel < kKeyBlock / kPanel; ++panel) {
@@ -217,7 +217,7 @@ void AttentionTile::rescale(KernelBuilder &b, Value r, Value before, Value now) 
 void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
   if (codeVectors(op, queries))
     return reader->addValues(b, cache, block, weights, values);
-  int64_t depth = cache.depth;
+  int64_t depth = reader ? reader->depth() : cache.depth;
   Value memory = reader ? reader->values(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.values, b.mul(block, kKeyBlock * dim));
   b.loop(dim, kPanel, [&](Value column) {

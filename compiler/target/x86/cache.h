@@ -62,17 +62,19 @@ private:
   mlir::Value bytes, cacheWords; ///< the whole cache
 };
 
-/// Reads blocks of a quantized cache: into scratch, as f32 for the micro-kernels, or straight into the products of a few
+/// Reads blocks of a quantized cache: into scratch, as floats for the micro-kernels and tiles, or straight into the products of a few
 /// query vectors, which then wait for nothing but the codes.
 class CacheReader {
 public:
-  /// `vectors`: query vectors of products without scratch for a block.
-  CacheReader(KernelBuilder &b, qwen::CacheType type, int64_t vectors, int64_t scratchAt);
+  /// `vectors`: query vectors of products without scratch for a block. `element`: what blocks become, f32 or bf16.
+  CacheReader(KernelBuilder &b, qwen::CacheType type, mlir::Type element, int64_t vectors, int64_t scratchAt);
   static int64_t scratchBytes(qwen::CacheType type, int64_t vectors);
 
-  /// The keys of a block: panels of 32 positions, D steps of 32.
+  /// Columns (of keys) or positions (of values) that a step of a block has.
+  int64_t depth() const { return element.isF32() ? 1 : 2; }
+  /// The keys of a block: panels of 32 positions, D / depth() steps of 32.
   mlir::Value keys(KernelBuilder &b, const CacheHead &head, mlir::Value block);
-  /// The values of a block: 64 steps of D columns.
+  /// The values of a block: 64 / depth() steps of D columns.
   mlir::Value values(KernelBuilder &b, const CacheHead &head, mlir::Value block);
 
   /// S = Q K^T of a block for all query vectors: Q [vectors, D] and S [vectors, 64] in f32. Of a tile's queries, sumQueries
@@ -91,7 +93,13 @@ private:
   mlir::Value decode(KernelBuilder &b, mlir::Value words, int64_t shift);
   mlir::Value wordsAt(KernelBuilder &b, mlir::Value word);
 
+  /// code * scale + offset, if there is one, for a block; of bf16 it is rounded.
+  mlir::Value value(KernelBuilder &b, mlir::Value code, mlir::Value scale, mlir::Value offset);
+  /// Stores values[i], column (position) i of a word, at element `at` of the block, steps `stride` elements apart.
+  void storeSteps(KernelBuilder &b, llvm::ArrayRef<mlir::Value> values, mlir::Value at, int64_t stride);
+
   CacheBlock layout;
+  mlir::Type element;
   int64_t vectors;
   mlir::Value scales, offsets, block; ///< scratch
   mlir::Value scaled;                 ///< P times the scales of a block: [vectors][groups][64]

@@ -1,4 +1,4 @@
-// Blocks of a quantized cache become f32, once for all query vectors of a tile; or meet the few query vectors of one row as
+// Blocks of a quantized cache become floats, once for all query vectors of a tile; or meet the few query vectors of one row as
 // codes, and scales and zero points meet their sums:
 //   S = sum over groups of scale * (sum of q * code) + offset * (sum of q)
 //   O += sum over positions of (p * scale) * code + (sum of p * offset)
@@ -16,16 +16,16 @@ int64_t CacheReader::scratchBytes(CacheType type, int64_t vectors) {
   return 4 * ((2 * layout.groups + layout.dim) * kKeyBlock + vectors * layout.groups * (kKeyBlock + 2 * kLanes));
 }
 
-CacheReader::CacheReader(KernelBuilder &b, CacheType type, int64_t vectors, int64_t scratchAt)
-    : layout(type), vectors(vectors) {
-  auto take = [&](int64_t elements) {
-    Value view = b.scratchAt(scratchAt, b.getF32Type());
+CacheReader::CacheReader(KernelBuilder &b, CacheType type, Type element, int64_t vectors, int64_t scratchAt)
+    : layout(type), element(element), vectors(vectors) {
+  auto take = [&](int64_t elements, Type element = {}) {
+    Value view = b.scratchAt(scratchAt, element ? element : Type(b.getF32Type()));
     scratchAt += 4 * elements;
     return view;
   };
   int64_t stats = layout.groups * kKeyBlock;
   scales = take(stats), offsets = take(stats);
-  block = take(layout.dim * kKeyBlock);
+  block = take(layout.dim * kKeyBlock, element);
   scaled = take(vectors * stats);
   querySums = take(vectors * layout.groups * kLanes);
   valueSums = take(vectors * layout.groups * kLanes);
@@ -69,12 +69,28 @@ Value CacheReader::wordsAt(KernelBuilder &b, Value word) {
 /// Whether codes have an offset: code * scale + offset.
 static bool hasOffset(const CacheBlock &layout) { return layout.quant.getStorage().isSignlessInteger(); }
 
+Value CacheReader::value(KernelBuilder &b, Value code, Value scale, Value offset) {
+  if (element.isF32())
+    return offset ? b.fma(code, scale, offset) : b.mulf(code, scale);
+  return offset ? roundToBF16(b, b.fma(code, scale, offset)) : productAsBF16(b, code, scale);
+}
+
+void CacheReader::storeSteps(KernelBuilder &b, ArrayRef<Value> values, Value at, int64_t stride) {
+  for (size_t i = 0; i < values.size(); i += depth()) {
+    Value place = b.add(at, static_cast<int64_t>(i) / depth() * stride);
+    if (element.isF32())
+      b.store(values[i], block, place);
+    else
+      vector::StoreOp::create(b, pairsOfBF16(b, values[i], values[i + 1]), block, ValueRange{place});
+  }
+}
+
 Value CacheReader::keys(KernelBuilder &b, const CacheHead &head, Value number) {
   Value start = b.add(head.keys, b.mul(number, layout.bytes)), firstWord = b.div(start, 4);
   readScales(b, start);
   int64_t perWord = 32 / layout.bits, wordsOfGroup = layout.columns / perWord, wordsOfKey = layout.dim / perWord;
   b.loop(kKeyBlock / kLanes, 1, [&](Value part) { // 16 positions
-    Value half = b.mul(b.rem(part, kPanel / kLanes), kLanes);
+    Value half = b.mul(b.rem(part, kPanel / kLanes), kLanes * depth());
     Value panel = b.add(b.mul(b.div(part, kPanel / kLanes), kPanel * layout.dim), half);
     b.loop(layout.groups, 1, [&](Value group) {
       Value stat = b.add(b.mul(group, kKeyBlock), b.mul(part, kLanes));
@@ -82,13 +98,13 @@ Value CacheReader::keys(KernelBuilder &b, const CacheHead &head, Value number) {
       b.loop(wordsOfGroup, 1, [&](Value w) {
         Value word = b.add(b.mul(group, wordsOfGroup), w);
         Value codes = wordsAt(b, b.add(firstWord, b.mul(b.add(b.mul(part, wordsOfKey), word), kLanes)));
+        SmallVector<Value> columns;
         for (int64_t i = 0; i < perWord; ++i) {
           // Of a word of 4-bit codes, byte i has columns i and 4 + i.
           int64_t shift = layout.bits == 8 ? 8 * i : 8 * (i % 4) + 4 * (i / 4);
-          Value code = decode(b, codes, shift), column = b.add(b.mul(word, perWord), i);
-          Value key = offset ? b.fma(code, scale, offset) : b.mulf(code, scale);
-          b.store(key, block, b.add(panel, b.mul(column, kPanel)));
+          columns.push_back(value(b, decode(b, codes, shift), scale, offset));
         }
+        storeSteps(b, columns, b.add(panel, b.mul(word, perWord * kPanel)), kPanel * depth());
       });
     });
   });
@@ -116,11 +132,11 @@ Value CacheReader::values(KernelBuilder &b, const CacheHead &head, Value number)
           Value shift = b.splat(b.toI32(b.mul(b.rem(vector, 2), 4)));
           codes = arith::ShRUIOp::create(b, codes, shift);
         }
-        for (int64_t i = 0; i < 4; ++i) {
-          Value code = decode(b, codes, 8 * i);
-          Value value = offset[i] ? b.fma(code, scale[i], offset[i]) : b.mulf(code, scale[i]);
-          b.store(value, block, b.add(b.mul(b.add(b.mul(quad, 4), i), layout.dim), b.mul(vector, kLanes)));
-        }
+        SmallVector<Value> positions;
+        for (int64_t i = 0; i < 4; ++i)
+          positions.push_back(value(b, decode(b, codes, 8 * i), scale[i], offset[i]));
+        Value at = b.add(b.mul(quad, 4 * layout.dim), b.mul(vector, kLanes * depth()));
+        storeSteps(b, positions, at, layout.dim * depth());
       });
     });
   });

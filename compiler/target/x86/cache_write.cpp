@@ -10,7 +10,7 @@ using namespace qwench::qwen;
 CacheHead x86::cacheHead(KernelBuilder &b, CacheType type, Value slot, Value head) {
   CacheHead result;
   result.dim = type.getDim();
-  result.depth = type.getElementType().isBF16() ? 2 : 1; // quantized: of the f32 it becomes
+  result.depth = type.getElementType().isBF16() ? 2 : 1; // of a quantized one see CacheReader::depth
   bool quantized = static_cast<bool>(type.getQuant());
   Value bytes = b.field(StepField::Cache, b.flat(b.getI8Type()));
   result.memory = quantized ? bytes : b.view(bytes, b.index(0), type.getElementType());

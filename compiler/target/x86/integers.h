@@ -44,4 +44,21 @@ inline mlir::Value convert(KernelBuilder &b, mlir::Value x) {
   return mlir::arith::SIToFPOp::create(b, b.lanes(b.getF32Type()), x);
 }
 
+/// x, a vector of kLanes, rounded to the 8 bits of a bf16, ties to even: by Veltkamp's splitting, whose instructions any port
+/// takes, where vcvtneps2bf16 waits for one of them. Magnitudes are below 2^111.
+inline mlir::Value roundToBF16(KernelBuilder &b, mlir::Value x) {
+  mlir::Value large = b.mulf(x, b.splat(0x1p16f + 1));
+  return b.subf(large, b.subf(large, x));
+}
+/// The same of x * y, which is not rounded before.
+inline mlir::Value productAsBF16(KernelBuilder &b, mlir::Value x, mlir::Value y) {
+  mlir::Value large = b.mulf(x, b.mulf(y, b.splat(0x1p16f + 1)));
+  return b.addf(large, b.fma(x, y, mlir::arith::NegFOp::create(b, large)));
+}
+/// Floats of no more bits than a bf16 in turn: lane i of `even`, lane i of `odd`.
+inline mlir::Value pairsOfBF16(KernelBuilder &b, mlir::Value even, mlir::Value odd) {
+  mlir::Value words = ori(b, shru(b, toBits(b, even), 16), toBits(b, odd));
+  return mlir::vector::BitCastOp::create(b, mlir::VectorType::get({2 * kLanes}, b.getBF16Type()), words);
+}
+
 } // namespace qwench::x86

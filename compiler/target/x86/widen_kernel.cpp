@@ -34,21 +34,12 @@ struct Widening {
       b.store(odd, to, b.add(at, kPanel));
       return;
     }
-    Value words = ori(b, shru(b, toBits(b, even), 16), toBits(b, odd));
-    Value pairs = vector::BitCastOp::create(b, VectorType::get({kPair * kLanes}, element), words);
     Value at = b.add(b.mul(first, kPanel), half * kPair * kLanes);
-    vector::StoreOp::create(b, pairs, to, ValueRange{at});
+    vector::StoreOp::create(b, pairsOfBF16(b, even, odd), to, ValueRange{at});
   }
 
-  /// x * y, rounded to what the result holds. For bf16 by Veltkamp's splitting, of 24 bits into 8 and 16: three instructions on
-  /// any port, where vcvtneps2bf16 waits for one of them.
-  Value product(Value x, const Value &y) {
-    if (exact || element.isF32())
-      return b.mulf(x, y);
-    Value large = b.mulf(x, b.mulf(y, b.splat(0x1p16f + 1)));
-    Value rest = b.fma(x, y, arith::NegFOp::create(b, large));
-    return b.addf(large, rest);
-  }
+  /// x * y, rounded to what the result holds.
+  Value product(Value x, Value y) { return exact || element.isF32() ? b.mulf(x, y) : productAsBF16(b, x, y); }
 
   /// The lowest byte of each word as a number, without bias.
   Value number(Value words) {
@@ -68,7 +59,7 @@ struct Widening {
   }
 
   /// Column c of the four of a step of codes: the unsigned byte's value, without zero and bias, times the scale.
-  Value column(Value codes, int64_t c, Value zero, const Value &scale) {
+  Value column(Value codes, int64_t c, Value zero, Value scale) {
     Value byte = shru(b, toBits(b, codes), 8 * c);
     Value value = zero ? convert(b, subi(b, c == 3 ? byte : andi(b, byte, 255), zero)) : number(byte);
     return scale ? product(value, scale) : value;

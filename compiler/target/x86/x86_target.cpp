@@ -77,6 +77,10 @@ public:
         return Float32Type::get(context);
       return dot && (quant || element.isBF16()) ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
     };
+    // The rows of a decode step meet codes in f32; for more, blocks become what products of floats are fastest with.
+    p.quantizedCacheInput = [dot, few = p.decodeRows](MLIRContext *context, int64_t rowBound) -> Type {
+      return dot && rowBound > few ? Type(BFloat16Type::get(context)) : Type(Float32Type::get(context));
+    };
     p.quantizedProducts = [](qwen::QuantType) { return true; };
     p.rowStride = [](int64_t width, int64_t bytes) {
       // Rows a multiple of 1 KiB apart would meet in few sets of the first-level cache: 12 of them are read at once.
