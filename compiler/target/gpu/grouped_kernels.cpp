@@ -152,15 +152,13 @@ void emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
         }
         return next;
       });
-      auto results = SubgroupProduct::finish(b, sums);
-      for (auto [o, result] : llvm::enumerate(results)) {
-        Value target = b.add(column, o), value = result;
-        b.when(b.both(b.equal(b.lane, b.index(o)), b.less(target, b.index(out.width))), [&] {
-          if (residual)
-            value = b.addf(b.load(residual->memory, b.add(b.mul(row, residual->stride), target)), value);
-          b.store(value, out.memory, b.add(b.mul(row, out.stride), target));
-        });
-      }
+      Value value = SubgroupProduct::ofLane(b, SubgroupProduct::finish(b, sums));
+      Value target = b.add(column, b.rem(b.lane, atOnce));
+      b.when(b.both(b.less(b.lane, b.index(atOnce)), b.less(target, b.index(out.width))), [&] {
+        if (residual)
+          value = b.addf(b.load(residual->memory, b.add(b.mul(row, residual->stride), target)), value);
+        b.store(value, out.memory, b.add(b.mul(row, out.stride), target));
+      });
     });
   });
 }

@@ -91,6 +91,9 @@ struct SubgroupProduct {
   llvm::SmallVector<mlir::Value> rowScales(KernelBuilder &b, mlir::ValueRange starts) const;
   /// The sums of all lanes, in all lanes.
   static llvm::SmallVector<mlir::Value> finish(KernelBuilder &b, mlir::ValueRange sums);
+  /// Of as many values as a power of two, that of the lane's number modulo theirs. A condition for each bit: one for each value
+  /// would be more than CDNA has scalar registers for.
+  static mlir::Value ofLane(KernelBuilder &b, llvm::SmallVector<mlir::Value> values);
 
 private:
   llvm::SmallVector<mlir::Value> load(KernelBuilder &b, mlir::ValueRange starts, mlir::Value column) const;

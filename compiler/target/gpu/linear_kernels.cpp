@@ -51,6 +51,16 @@ SmallVector<Value> SubgroupProduct::finish(KernelBuilder &b, ValueRange sums) {
   return products;
 }
 
+Value SubgroupProduct::ofLane(KernelBuilder &b, SmallVector<Value> values) {
+  for (int64_t bit = 1; values.size() > 1; bit *= 2) {
+    Value odd = b.equal(b.rem(b.div(b.lane, bit), 2), b.index(1));
+    for (size_t i = 0; i < values.size() / 2; ++i)
+      values[i] = b.select(odd, values[2 * i + 1], values[2 * i]);
+    values.truncate(values.size() / 2);
+  }
+  return values[0];
+}
+
 /// What memory holds of columns column .. column + kPiece - 1 of the rows at `starts`.
 SmallVector<Value> SubgroupProduct::load(KernelBuilder &b, ValueRange starts, Value column) const {
   if (panel)
@@ -192,16 +202,9 @@ void ProductTile::finishRows(KernelBuilder &b, ArrayRef<Value> rows, Value end, 
       results.push_back(swiglu ? b.swiglu(biased(o), biased(perGroup + o)) : biased(o));
     }
   int64_t count = results.size();
-  // One condition for each bit of the lane's number: one for each result is more than CDNA has scalar registers for.
-  for (int64_t bit = 1; bit < count; bit *= 2) {
-    Value odd = b.equal(b.rem(b.div(b.lane, bit), 2), b.index(1));
-    for (size_t i = 0; i < results.size() / 2; ++i)
-      results[i] = b.select(odd, results[2 * i + 1], results[2 * i]);
-    results.truncate(results.size() / 2);
-  }
   Value row = b.add(rows[0], b.div(b.lane, perGroup)), target = b.add(column, b.rem(b.lane, perGroup));
   Value inside = b.both(b.less(row, end), b.less(target, b.index(outputs)));
-  b.when(b.both(b.less(b.lane, b.index(count)), inside), [&] { store(results[0], row, target); });
+  b.when(b.both(b.less(b.lane, b.index(count)), inside), [&] { store(SubgroupProduct::ofLane(b, results), row, target); });
 }
 
 //===-- Tiles of a linear map -------------------------------------------------------------------------------------===//
