@@ -137,6 +137,8 @@ Result<std::vector<RuntimeValue>> callFunction(State &state, StringRef name,
                        op.getName().getStringRef().str());
     if (Status evaluated = found->evaluate(&op, frame); !evaluated)
       return evaluated.takeError();
+    if (state.observe)
+      state.observe(&op, frame);
   }
   return internalError("expected func.return at the end of @" + name.str());
 }
@@ -176,7 +178,7 @@ Result<std::vector<RuntimeValue>> Evaluator::call(StringRef function, std::vecto
   Cache none(CacheType::get(module.getContext(), 1, 1, 2, Float32Type::get(module.getContext())));
   State state{module, batch, cache ? *cache : none,
               [this](WeightOp weight, int64_t instance) { return weightInstance(weight, instance); },
-              nullptr};
+              nullptr, observe};
   state.call = [&state](StringRef callee, std::vector<RuntimeValue> operands) {
     return callFunction(state, callee, std::move(operands));
   };

@@ -8,6 +8,8 @@
 
 namespace qwench::evaluator {
 
+class Frame;
+
 /// What all functions of a call share.
 struct State {
   mlir::ModuleOp module;
@@ -17,6 +19,8 @@ struct State {
   std::function<Result<RuntimeValue>(qwen::WeightOp, int64_t)> weight;
   /// Runs a function of the module.
   std::function<Result<std::vector<RuntimeValue>>(mlir::StringRef, std::vector<RuntimeValue>)> call;
+  /// Looks at an op that was evaluated; null if nobody does.
+  std::function<void(mlir::Operation *, const Frame &)> observe;
 };
 
 class Frame {

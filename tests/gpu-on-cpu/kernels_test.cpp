@@ -7,6 +7,7 @@
 #include "frontends/huggingface/import/import.h"
 #include "passes/Pipelines.h"
 #include "tests/gpu-on-cpu/program.h"
+#include "tests/gpu-on-cpu/router_gaps.h"
 #include "tests/reference/model.h"
 
 #include "mlir/InitAllDialects.h"
@@ -148,33 +149,35 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   });
   evaluator::WeightProvider &provider = quantized ? static_cast<evaluator::WeightProvider &>(rounded) : weights;
   evaluator::Evaluator evaluator(*kept, provider);
+  RouterGaps gaps(evaluator);
   // Activations meet quantized weights in bf16. A code of a cache may round the other way.
   bool isF32 = GetParam().type == ElementType::F32, bf16 = !isF32, codes = quantized || GetParam().cache;
-  double allowed = bf16 && codes ? 4e-2 : bf16 || quantized ? 2e-2 : GetParam().cache ? 1e-2 : 2e-5;
+  double allowed = bf16 && codes ? 4e-2 : bf16 || quantized ? 1e-2 : GetParam().cache ? 1e-2 : 2e-5;
+  // What rounding moves the distance of two experts by: where they are nearer, kernels may choose either. With bf16 and matrix
+  // units one row of 45 takes the other one, 0.0095 away, and is 0.067 of the range from the evaluator; 0.003 from one that is made
+  // to choose as the kernels did.
+  double undecided = bf16 && codes ? 5e-2 : bf16 || quantized ? 2e-2 : 0;
   for (auto [number, step] : llvm::enumerate(steps)) {
     auto &[rows, decode] = step;
     for (int32_t row = static_cast<int32_t>(rows.rows()) - 1; row >= 0; row -= 2)
       rows.outputRows.push_back(row);
+    gaps.clear();
     auto expected = evaluator.forward(rows);
     ASSERT_TRUE(expected) << expected.error().message;
     auto found = (*program)->forward(rows, decode);
     ASSERT_TRUE(found) << found.error().message;
     ASSERT_EQ(found->size(), expected->size());
     auto [low, high] = std::minmax_element(expected->begin(), expected->end());
-    size_t outputs = rows.outputRows.size(), width = outputs ? expected->size() / outputs : 0, wrong = 0;
-    double worst = 0;
+    size_t outputs = rows.outputRows.size(), width = outputs ? expected->size() / outputs : 0;
     for (size_t row = 0; row < outputs; ++row) {
-      double difference = 0;
+      double most = 0, gap = gaps.of(rows.outputRows[row]);
       for (size_t i = row * width; i < (row + 1) * width; ++i) {
         double d = std::abs(static_cast<double>((*found)[i]) - (*expected)[i]);
-        difference = std::isfinite(d) ? std::max(difference, d) : INFINITY;
+        most = std::isfinite(d) ? std::max(most, d) : INFINITY;
       }
-      worst = std::max(worst, difference / (static_cast<double>(*high) - *low));
-      wrong += difference / (static_cast<double>(*high) - *low) > allowed;
+      EXPECT_LE(most / (static_cast<double>(*high) - *low), gap < undecided ? 0.25 : allowed)
+          << "step " << number << " row " << rows.outputRows[row] << ", whose experts are " << gap << " apart";
     }
-    // Experts as likely as each other may change places when activations are rounded: a few rows then differ.
-    EXPECT_LE(wrong, isF32 ? 0 : outputs / 10) << "step " << number << ", the worst by " << worst << " of the range";
-    EXPECT_LE(worst, isF32 ? allowed : 0.25) << "step " << number;
   }
 }
 
