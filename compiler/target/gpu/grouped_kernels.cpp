@@ -17,7 +17,8 @@ Value groupedTiles(StepBuilder &host, Operation *op) {
 
 namespace {
 
-/// The expert whose segment holds a sorted row, and the segment's end, found by all threads of a block.
+/// The expert whose segment holds a sorted row, and the segment's end, found by all threads of a block. Segments hold every
+/// sorted row: qwen.dispatch counts each pair.
 class Segments {
 public:
   Segments(KernelBuilder &b, Value offsets, int64_t experts)
@@ -67,7 +68,7 @@ void emitGroupedLinear(KernelBuilder &b, Operation *op) {
       [&](OpBuilder &, Location, ValueRange row) { scf::ConditionOp::create(b, b.less(row[0], end), row); },
       [&](OpBuilder &, Location, ValueRange row) {
         auto [expert, segmentEnd] = segments.find(b, row[0]);
-        Value until = b.min(segmentEnd, end);
+        Value until = b.max(b.min(segmentEnd, end), b.add(row[0], 1)); // the block ends, whatever offsets hold
         product.emit(b, b.mul(expert, product.product.matrixStride()), row[0], until, column, tile[0]);
         scf::YieldOp::create(b, until);
       });

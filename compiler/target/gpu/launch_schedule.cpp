@@ -68,11 +68,17 @@ struct LaunchSchedule : PassWrapper<LaunchSchedule, OperationPass<ModuleOp>> {
     for (func::FuncOp function : functions) {
       Value team = function.getArguments().back();
       function.walk([&](Operation *op) {
-        if (auto launch = dyn_cast<qwen::LaunchOp>(op))
-          schedule(launch, team, numbers.lookup(launch.getKernel()));
-        else if (auto call = dyn_cast<func::CallOp>(op);
-                 call && functions.contains(symbols.lookup<func::FuncOp>(call.getCallee())))
+        if (auto launch = dyn_cast<qwen::LaunchOp>(op)) {
+          auto number = numbers.find(launch.getKernel());
+          if (number == numbers.end()) {
+            launch.emitOpError("expected a function @") << launch.getKernel() << " in every gpu.module";
+            return signalPassFailure();
+          }
+          schedule(launch, team, number->second);
+        } else if (auto call = dyn_cast<func::CallOp>(op);
+                   call && functions.contains(symbols.lookup<func::FuncOp>(call.getCallee()))) {
           call->insertOperands(call->getNumOperands(), team);
+        }
       });
     }
   }
