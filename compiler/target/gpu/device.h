@@ -18,7 +18,6 @@ enum class MatrixUnit {
 struct Device {
   std::string moduleName = "kernels"; ///< of the gpu.module that holds this device's kernels
   int64_t subgroupSize = 32;          ///< lanes that shuffles and subgroup reductions join: 32 or 64
-  int64_t sharedBytes = 48 << 10;     ///< static workgroup memory of a block
   MatrixUnit matrix = MatrixUnit::None;
 };
 

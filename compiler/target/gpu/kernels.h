@@ -12,7 +12,6 @@ namespace qwench::gpu {
 /// One launch of an op: how many subgroups a block has, the tiles, counted where it is launched, and the body of one.
 /// Tiles depend on the plan alone, so that they are the same on every device of an executable.
 struct Phase {
-  llvm::StringLiteral suffix; ///< of the kernel's name
   int64_t subgroups;
   mlir::Value (*tiles)(StepBuilder &host, mlir::Operation *op);
   void (*body)(KernelBuilder &b, mlir::Operation *op);

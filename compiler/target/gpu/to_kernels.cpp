@@ -49,7 +49,7 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
 
   void emitPhase(StepBuilder &host, Operation *op, const Phase &phase, StringRef name,
                  ArrayRef<mlir::gpu::GPUModuleOp> modules) {
-    std::string kernel = name.str() + phase.suffix.str();
+    std::string kernel = name.str();
     llvm::replace(kernel, '.', '_'); // PTX has no dots in names
     for (auto [device, kernels] : llvm::zip(devices, modules)) {
       KernelBuilder b(op->getLoc(), kernels, device, kernel, phase.subgroups);
