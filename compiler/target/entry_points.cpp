@@ -1,9 +1,13 @@
 #include "compiler/target/entry_points.h"
 
 #include "compiler/target/step_fields.h"
+#include "passes/Passes.h"
 #include "runtime/abi/program.h"
 
+#include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Transforms/Passes.h"
 
 #include <cstddef>
 
@@ -28,7 +32,9 @@ void emitEntryPoint(func::FuncOp inner, EntryOperands operands) {
 
 } // namespace
 
-void emitEntryPoints(ModuleOp module, const ProgramFacts &facts, EntryOperands operands) {
+LogicalResult emitEntryPoints(ModuleOp module, const ProgramFacts &facts, EntryOperands operands) {
+  if (failed(checkProgramAttributes(module)))
+    return failure();
   lowerStepFields(module);
   for (StringRef entry : {"prefill", "decode"})
     if (auto function = module.lookupSymbol<func::FuncOp>(entry))
@@ -41,6 +47,17 @@ void emitEntryPoints(ModuleOp module, const ProgramFacts &facts, EntryOperands o
   for (NamedAttribute attribute : llvm::to_vector(module->getAttrs()))
     if (attribute.getName().getValue().starts_with("qwen."))
       module->removeAttr(attribute.getName());
+  return success();
+}
+
+void addHostLowering(OpPassManager &passes) {
+  passes.addPass(memref::createExpandStridedMetadataPass());
+  passes.addPass(createLowerAffinePass());
+  passes.addPass(createConvertToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  passes.addPass(createCheckLowered());
 }
 
 } // namespace qwench

@@ -4,6 +4,7 @@
 #include "compiler/target/program_constant.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Pass/PassManager.h"
 
 namespace qwench {
 
@@ -21,6 +22,10 @@ using EntryOperands = llvm::function_ref<llvm::SmallVector<mlir::Value>(
 /// Step members become loads; `prefill` and `decode` are called by entry points of the C signature
 /// `void qwench_step_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`; every func.func with a body is internal;
 /// `qwench_program` describes the program; the module's qwen attributes, which `operands` may still read, are gone.
-void emitEntryPoints(mlir::ModuleOp module, const ProgramFacts &facts, EntryOperands operands);
+/// Fails on a module that was not planned.
+llvm::LogicalResult emitEntryPoints(mlir::ModuleOp module, const ProgramFacts &facts, EntryOperands operands);
+
+/// What is left of host code, without loops, becomes the LLVM dialect; check-lowered holds it to that.
+void addHostLowering(mlir::OpPassManager &passes);
 
 } // namespace qwench

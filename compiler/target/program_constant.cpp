@@ -8,6 +8,11 @@
 using namespace mlir;
 using namespace qwench;
 
+/// Members of qwen.program that are numbers, in the order of QwenchProgram.
+static constexpr StringLiteral kSizes[] = {"vocab_size", "logits_stride", "max_context", "layers"};
+static constexpr StringLiteral kCosts[] = {"weight_bytes_per_token", "flops_per_token", "flops_per_output",
+                                           "attention_flops_per_pair"};
+
 StructWriter::StructWriter(ModuleOp module) : b(module.getLoc(), module.getContext()), module(module) {}
 
 void StructWriter::number(unsigned bits, uint64_t value) {
@@ -56,6 +61,22 @@ void qwench::emitBytes(ModuleOp module, StringRef symbol, StringRef bytes, unsig
   LLVM::GlobalOp::create(b, type, true, LLVM::Linkage::Private, symbol, b.getStringAttr(bytes), alignment);
 }
 
+LogicalResult qwench::checkProgramAttributes(ModuleOp module) {
+  auto program = module->getAttrOfType<DictionaryAttr>("qwen.program");
+  if (!module->getAttrOfType<qwen::PlanAttr>("qwen.plan") || !program || !module->getAttrOfType<IntegerAttr>("qwen.plan_hash"))
+    return module.emitError("expected the attributes qwen.plan, qwen.plan_hash and qwen.program of a planned module");
+  for (StringRef name : {"name", "kv_dtype"})
+    if (!program.getAs<StringAttr>(name))
+      return module.emitError("expected a text '") << name << "' in qwen.program";
+  if (!program.getAs<TypeAttr>("dtype"))
+    return module.emitError("expected a type 'dtype' in qwen.program");
+  for (ArrayRef<StringLiteral> names : {ArrayRef(kSizes), ArrayRef(kCosts)})
+    for (StringRef name : names)
+      if (!program.getAs<IntegerAttr>(name))
+        return module.emitError("expected a number '") << name << "' in qwen.program";
+  return success();
+}
+
 void qwench::emitProgramConstant(ModuleOp module, const ProgramFacts &facts) {
   auto plan = module->getAttrOfType<qwen::PlanAttr>("qwen.plan");
   auto program = module->getAttrOfType<DictionaryAttr>("qwen.program");
@@ -76,15 +97,15 @@ void qwench::emitProgramConstant(ModuleOp module, const ProgramFacts &facts) {
   w.text("features", facts.features);
   w.text("dtype", typeName("dtype"));
   w.text("kv_dtype", program.getAs<StringAttr>("kv_dtype").getValue());
-  for (StringRef name : {"vocab_size", "logits_stride", "max_context", "layers"})
+  for (StringRef name : kSizes)
     w.number(64, number(name));
   for (int64_t value : {plan.getPrefillRows(), plan.getDecodeRows(), plan.getArenaBytes(), plan.getThreadScratchBytes(),
                         plan.getWeightBytes()})
     w.number(64, value);
-  w.number(64, number("weight_bytes_per_token"));
+  w.number(64, number(kCosts[0]));
   w.number(64, plan.getCacheBytesPerPosition());
   w.number(64, plan.getCacheGranule());
-  for (StringRef name : {"flops_per_token", "flops_per_output", "attention_flops_per_pair"})
+  for (StringRef name : ArrayRef(kCosts).drop_front())
     w.number(64, number(name));
   w.address("qwench_step_prefill");
   w.address("qwench_step_decode");

@@ -39,6 +39,9 @@ struct ProgramFacts {
   std::string device;                ///< symbol of a QwenchDeviceProgram; empty: none
 };
 
+/// Fails, and says what is missing, unless a module has what emitProgramConstant() reads.
+llvm::LogicalResult checkProgramAttributes(mlir::ModuleOp module);
+
 /// Emits `qwench_program` from the module's qwen.plan, qwen.program and qwen.plan_hash; the entry points are the functions
 /// qwench_step_prefill and qwench_step_decode.
 void emitProgramConstant(mlir::ModuleOp module, const ProgramFacts &facts);

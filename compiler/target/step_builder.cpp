@@ -56,6 +56,26 @@ Value StepBuilder::view(Value bytes, Value byteOffset, Type element) {
   return memref::ViewOp::create(*this, viewed, bytes, byteOffset, ValueRange{extent});
 }
 
+std::pair<Value, Value> StepBuilder::cachePlanes(CacheType type, Value slot, Value head) {
+  Value capacity = field(StepField::CacheCapacity, getIndexType());
+  Value plane = mul(capacity, type.getQuant() ? type.vectorBytes() : type.getDim());
+  Value which = add(mul(add(mul(slot, type.getLayers()), layer), type.getHeads()), head);
+  Value keys = mul(mul(which, 2), plane);
+  return {keys, add(keys, plane)};
+}
+
+Value StepBuilder::constantTable(Operation *symbols, StringRef name, ArrayRef<float> values) {
+  int64_t count = values.size();
+  auto type = MemRefType::get({count}, getF32Type(), MemRefLayoutAttrInterface(), memorySpace);
+  if (!SymbolTable::lookupSymbolIn(symbols, name)) {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(&symbols->getRegion(0).front());
+    auto table = DenseElementsAttr::get(RankedTensorType::get({count}, getF32Type()), values);
+    memref::GlobalOp::create(*this, name, getStringAttr("private"), type, table, /*constant=*/true, IntegerAttr());
+  }
+  return memref::CastOp::create(*this, flat(getF32Type()), memref::GetGlobalOp::create(*this, type, name));
+}
+
 /// Elements of the flat memory in which elements of this type lie.
 static Type inMemory(Type element) {
   return isa<QuantType>(element) ? IntegerType::get(element.getContext(), 8) : element;

@@ -103,6 +103,13 @@ public:
   /// [begin, end) of the rows of this tile, `perTile` rows each, `count` in all.
   std::pair<Value, Value> tileRange(Value index, Value count, int64_t perTile);
 
+  /// Where the cache keeps the keys of a slot and head of this layer, and where the values: first elements, or bytes where the cache
+  /// is quantized.
+  std::pair<Value, Value> cachePlanes(qwen::CacheType type, Value slot, Value head);
+
+  /// A constant table of `symbols`, as flat memory; tables of the same name are one.
+  Value constantTable(mlir::Operation *symbols, llvm::StringRef name, llvm::ArrayRef<float> values);
+
 private:
   /// An index value of the planned function as this function's parameter or constant.
   Value planned(Value index);

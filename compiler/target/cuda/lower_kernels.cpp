@@ -26,7 +26,7 @@ namespace qwench::cuda {
 
 namespace {
 
-constexpr unsigned kSubgroup = 32, kShuffleBits = 32;
+constexpr unsigned kSubgroup = 32;
 
 struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
@@ -41,9 +41,7 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
   void runOnOperation() override {
     MLIRContext *context = &getContext();
     RewritePatternSet expansions(context);
-    gpu::populateExpansionPatterns(expansions);
-    populateGpuLowerSubgroupReduceToShufflePatterns(expansions, kSubgroup, kShuffleBits);
-    populateGpuLowerClusteredSubgroupReduceToShufflePatterns(expansions, kSubgroup, kShuffleBits);
+    gpu::populateExpansionPatterns(expansions, kSubgroup);
     if (failed(applyPatternsGreedily(getOperation(), std::move(expansions))))
       return signalPassFailure();
     LLVMTypeConverter types(context, LowerToLLVMOptions(context));

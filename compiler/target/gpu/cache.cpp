@@ -9,11 +9,8 @@ namespace qwench::gpu {
 
 CacheHead cacheHead(KernelBuilder &b, CacheType type, Value slot, Value head) {
   Value capacity = b.field(StepField::CacheCapacity, b.getIndexType());
-  Value plane = b.mul(capacity, type.getQuant() ? type.vectorBytes() : type.getDim());
-  Value layer = b.add(b.mul(slot, type.getLayers()), b.layer);
-  Value which = b.add(b.mul(layer, type.getHeads()), head);
-  Value keys = b.mul(b.mul(which, 2), plane);
-  return {{b, type, keys, capacity}, {b, type, b.add(keys, plane), capacity}};
+  auto [keys, values] = b.cachePlanes(type, slot, head);
+  return {{b, type, keys, capacity}, {b, type, values, capacity}};
 }
 
 CachePlane::CachePlane(KernelBuilder &b, CacheType type, Value start, Value capacity)

@@ -133,18 +133,4 @@ Buffer KernelBuilder::buffer(Value planned) {
   return result;
 }
 
-Value KernelBuilder::constantTable(StringRef name, ArrayRef<float> values) {
-  auto kernels = function->getParentOfType<mlir::gpu::GPUModuleOp>();
-  auto type = MemRefType::get({static_cast<int64_t>(values.size())}, getF32Type(), MemRefLayoutAttrInterface(), memorySpace);
-  if (!SymbolTable::lookupSymbolIn(kernels, name)) {
-    OpBuilder::InsertionGuard guard(*this);
-    setInsertionPointToStart(kernels.getBody());
-    memref::GlobalOp::create(*this, name, getStringAttr("private"), type,
-                             DenseElementsAttr::get(RankedTensorType::get(type.getShape(), getF32Type()), values),
-                             /*constant=*/true, IntegerAttr());
-  }
-  Value table = memref::GetGlobalOp::create(*this, type, name);
-  return memref::CastOp::create(*this, flat(getF32Type()), table);
-}
-
 } // namespace qwench::gpu

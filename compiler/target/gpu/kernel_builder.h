@@ -109,7 +109,9 @@ public:
   Buffer buffer(Value plannedBuffer);
   PackedWeight weight(Value param) { return packedWeight(param); }
   /// Elements of a table that all threads may read.
-  Value constantTable(llvm::StringRef name, llvm::ArrayRef<float> values);
+  Value constantTable(llvm::StringRef name, llvm::ArrayRef<float> values) {
+    return StepBuilder::constantTable(function->getParentOfType<mlir::gpu::GPUModuleOp>(), name, values);
+  }
 };
 
 /// Sine and cosine of an f32 angle, exact to f32 for angles up to 2^20: polynomials in f64, of no library.

@@ -1,6 +1,7 @@
 #include "compiler/target/gpu/properties.h"
 
 #include "compiler/target/gpu/kernels.h"
+#include "compiler/target/routers.h"
 
 using namespace mlir;
 
@@ -94,12 +95,7 @@ Status supports(ModuleOp fused, StringRef target) {
     status = userError(what + " for " + target.str() + ", found " + found);
   };
   fused.walk([&](Operation *op) {
-    int64_t experts = 0;
-    if (auto router = dyn_cast<qwen::FusedRouterOp>(op))
-      experts = cast<ShapedType>(router.getWeight().getType()).getDimSize(0);
-    else if (auto router = dyn_cast<qwen::RouterOp>(op))
-      experts = cast<ShapedType>(router.getLogits().getType()).getDimSize(1);
-    if (experts > kMaxExperts)
+    if (int64_t experts = expertsOf(op); experts > kMaxExperts)
       refuse("expected at most " + std::to_string(kMaxExperts) + " experts", std::to_string(experts));
     if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {
       int64_t dim = cast<ShapedType>(attention.getQuery().getType()).getDimSize(2);

@@ -32,7 +32,7 @@ namespace qwench::rocm {
 
 namespace {
 
-constexpr unsigned kShuffleBits = 32, kConstant = 4; // the address space of the implicit arguments
+constexpr unsigned kConstant = 4; // the address space of the implicit arguments
 
 /// gpu.grid_dim => load of the implicit kernel argument hidden_block_count_{x,y,z} (code object version 5 and later: three
 /// 32-bit numbers at the front). MLIR's own pattern calls the device libraries.
@@ -73,11 +73,9 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     }
     const unsigned subgroup = architecture->subgroupSize;
     RewritePatternSet expansions(context);
-    gpu::populateExpansionPatterns(expansions);
+    gpu::populateExpansionPatterns(expansions, subgroup);
     populateGpuLowerSubgroupReduceToDPPPatterns(expansions, subgroup, *chipset, /*benefit=*/2);
     populateGpuLowerClusteredSubgroupReduceToDPPPatterns(expansions, subgroup, *chipset, /*benefit=*/2);
-    populateGpuLowerSubgroupReduceToShufflePatterns(expansions, subgroup, kShuffleBits);
-    populateGpuLowerClusteredSubgroupReduceToShufflePatterns(expansions, subgroup, kShuffleBits);
     if (failed(applyPatternsGreedily(getOperation(), std::move(expansions))))
       return signalPassFailure();
     LLVMTypeConverter types(context, LowerToLLVMOptions(context));

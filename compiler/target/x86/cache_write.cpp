@@ -14,11 +14,7 @@ CacheHead x86::cacheHead(KernelBuilder &b, CacheType type, Value slot, Value hea
   bool quantized = static_cast<bool>(type.getQuant());
   Value bytes = b.field(StepField::Cache, b.flat(b.getI8Type()));
   result.memory = quantized ? bytes : b.view(bytes, b.index(0), type.getElementType());
-  Value plane = b.mul(b.field(StepField::CacheCapacity, b.getIndexType()), quantized ? type.vectorBytes() : type.getDim());
-  Value layer = b.add(b.mul(slot, type.getLayers()), b.layer);
-  Value which = b.add(b.mul(layer, type.getHeads()), head);
-  result.keys = b.mul(b.mul(which, 2), plane);
-  result.values = b.add(result.keys, plane);
+  std::tie(result.keys, result.values) = b.cachePlanes(type, slot, head);
   return result;
 }
 

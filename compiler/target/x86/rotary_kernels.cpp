@@ -10,27 +10,13 @@ using namespace qwench::qwen;
 
 namespace {
 
-/// A constant table of the module, as memref<?xf32>.
-Value constantTable(KernelBuilder &b, StringRef name, ArrayRef<float> values) {
-  auto type = MemRefType::get({static_cast<int64_t>(values.size())}, b.getF32Type());
-  if (!b.module.lookupSymbol(name)) {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(b.module.getBody());
-    memref::GlobalOp::create(b, name, b.getStringAttr("private"), type,
-                             DenseElementsAttr::get(RankedTensorType::get(type.getShape(), b.getF32Type()), values),
-                             /*constant=*/true, IntegerAttr());
-  }
-  Value table = memref::GetGlobalOp::create(b, type, name);
-  return memref::CastOp::create(b, b.flat(b.getF32Type()), table);
-}
-
 /// The frequency of pair `i` at this context length.
 class Frequencies {
 public:
   Frequencies(KernelBuilder &b, RotaryOp rotary) : b(b), rotary(rotary) {
-    base = constantTable(b, (rotary.getSymName() + ".inv_freq").str(), rotary.getInvFreq());
+    base = b.constantTable(b.module, (rotary.getSymName() + ".inv_freq").str(), rotary.getInvFreq());
     if (rotary.getLongInvFreq())
-      extended = constantTable(b, (rotary.getSymName() + ".long_inv_freq").str(), *rotary.getLongInvFreq());
+      extended = b.constantTable(b.module, (rotary.getSymName() + ".long_inv_freq").str(), *rotary.getLongInvFreq());
   }
 
   /// Emits what depends on the context length (index) alone.

@@ -33,13 +33,14 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
 
   void runOnOperation() override {
     auto plan = getOperation()->getAttrOfType<PlanAttr>("qwen.plan");
-    emitEntryPoints(getOperation(), {"x86-64", cpu, features, ""},
-                    [plan](ImplicitLocOpBuilder &b, func::FuncOp, const EntryArguments &entry) -> SmallVector<Value> {
-                      Value zero = arith::ConstantIndexOp::create(b, 0);
-                      auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getIndexType(), v); };
-                      return {entry.step,           zero, zero, entry.team, scratchOf(b, plan, entry),
-                              toIndex(entry.thread), toIndex(entry.threads)};
-                    });
+    auto operands = [plan](ImplicitLocOpBuilder &b, func::FuncOp, const EntryArguments &entry) -> SmallVector<Value> {
+      Value zero = arith::ConstantIndexOp::create(b, 0);
+      auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getIndexType(), v); };
+      return {entry.step,           zero, zero, entry.team, scratchOf(b, plan, entry),
+              toIndex(entry.thread), toIndex(entry.threads)};
+    };
+    if (failed(emitEntryPoints(getOperation(), {"x86-64", cpu, features, ""}, operands)))
+      signalPassFailure();
   }
 
   /// A thread's scratch, behind the arena: memref<?xi8>.

@@ -1,16 +1,16 @@
 #include "compiler/target/x86/x86_target.h"
 
 #include "compiler/emit/codegen.h"
+#include "compiler/target/entry_points.h"
+#include "compiler/target/routers.h"
 #include "compiler/target/x86/cost_model.h"
 #include "compiler/target/x86/group_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
-#include "passes/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "mlir/Transforms/Passes.h"
@@ -100,12 +100,7 @@ public:
   Status supports(ModuleOp fused) const override {
     Status status = ok();
     fused.walk([&](Operation *op) {
-      int64_t experts = 0;
-      if (auto router = dyn_cast<qwen::FusedRouterOp>(op))
-        experts = cast<ShapedType>(router.getWeight().getType()).getDimSize(0);
-      else if (auto router = dyn_cast<qwen::RouterOp>(op))
-        experts = cast<ShapedType>(router.getLogits().getType()).getDimSize(1);
-      if (experts > x86::kMaxExperts)
+      if (int64_t experts = expertsOf(op); experts > x86::kMaxExperts)
         status = userError("expected at most " + std::to_string(x86::kMaxExperts) + " experts for x86-64, found " +
                            std::to_string(experts));
       if (auto linear = dyn_cast<qwen::FusedLinearOp>(op))
@@ -144,13 +139,7 @@ public:
     vectors.x86Vector = true;
     vectors.amx = machine().tiles;
     passes.addPass(createConvertVectorToLLVMPass(vectors));
-    passes.addPass(memref::createExpandStridedMetadataPass());
-    passes.addPass(createLowerAffinePass());
-    passes.addPass(createConvertToLLVMPass());
-    passes.addPass(createReconcileUnrealizedCastsPass());
-    passes.addPass(createCanonicalizerPass());
-    passes.addPass(createCSEPass());
-    passes.addPass(createCheckLowered());
+    addHostLowering(passes);
   }
 
   Status emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override {

@@ -28,7 +28,8 @@ namespace qwench::gpu {
 
 namespace {
 
-constexpr unsigned kGlobal = 1; // both vendors' number of the address space
+// Of both vendors: the number of the address space, and what a shuffle moves.
+constexpr unsigned kGlobal = 1, kShuffleBits = 32;
 
 struct KernelStep : PassWrapper<KernelStep, OperationPass<mlir::gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(KernelStep)
@@ -82,9 +83,11 @@ void addDevicePasses(OpPassManager &passes, std::unique_ptr<Pass> conversion) {
   kernels.addPass(createCSEPass());
 }
 
-void populateExpansionPatterns(RewritePatternSet &patterns) {
+void populateExpansionPatterns(RewritePatternSet &patterns, unsigned subgroupSize) {
   patterns.add<ExpToExp2>(patterns.getContext());
   populateGpuAllReducePatterns(patterns);
+  populateGpuLowerSubgroupReduceToShufflePatterns(patterns, subgroupSize, kShuffleBits);
+  populateGpuLowerClusteredSubgroupReduceToShufflePatterns(patterns, subgroupSize, kShuffleBits);
 }
 
 void populateCommonConversionPatterns(const LLVMTypeConverter &types, RewritePatternSet &patterns) {

@@ -1,13 +1,12 @@
 #include "compiler/target/gpu/emit/gpu_target.h"
 
+#include "compiler/target/entry_points.h"
 #include "compiler/target/gpu/emit/passes.h"
 #include "compiler/target/gpu/passes.h"
 #include "compiler/target/gpu/properties.h"
-#include "passes/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Transforms/Passes.h"
 
@@ -48,12 +47,7 @@ void GpuTarget::addLoweringPasses(OpPassManager &passes) const {
   passes.addPass(createHostToLLVMPass(name().str(), names));
   OpPassManager &host = passes.nest<func::FuncOp>();
   host.addPass(createSCFToControlFlowPass());
-  passes.addPass(memref::createExpandStridedMetadataPass());
-  passes.addPass(createConvertToLLVMPass());
-  passes.addPass(createReconcileUnrealizedCastsPass());
-  passes.addPass(createCanonicalizerPass());
-  passes.addPass(createCSEPass());
-  passes.addPass(createCheckLowered());
+  addHostLowering(passes);
 }
 
 Status GpuTarget::emit(ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const {

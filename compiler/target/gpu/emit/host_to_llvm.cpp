@@ -28,13 +28,14 @@ struct HostToLLVM : PassWrapper<HostToLLVM, OperationPass<ModuleOp>> {
 
   void runOnOperation() override {
     declareDeviceProgram(getOperation());
-    emitEntryPoints(getOperation(), {target, archs, "", kDeviceProgram.str()},
-                    [](ImplicitLocOpBuilder &b, func::FuncOp inner, const EntryArguments &entry) {
-                      Value zero = arith::ConstantIndexOp::create(b, 0);
-                      SmallVector<Value> operands{entry.step, zero, zero, entry.team}; // threads are none of its matter
-                      operands.truncate(inner.getNumArguments());
-                      return operands;
-                    });
+    auto operands = [](ImplicitLocOpBuilder &b, func::FuncOp inner, const EntryArguments &entry) {
+      Value zero = arith::ConstantIndexOp::create(b, 0);
+      SmallVector<Value> all{entry.step, zero, zero, entry.team}; // threads are none of its matter
+      all.truncate(inner.getNumArguments());
+      return all;
+    };
+    if (failed(emitEntryPoints(getOperation(), {target, archs, "", kDeviceProgram.str()}, operands)))
+      signalPassFailure();
   }
 
   std::string target, archs;

@@ -21,8 +21,9 @@ std::unique_ptr<mlir::Pass> createHostToLLVMPass(std::string target, std::string
 /// The way of every gpu.module around `conversion`, which turns it into LLVM and a vendor's dialect.
 void addDevicePasses(mlir::OpPassManager &passes, std::unique_ptr<mlir::Pass> conversion);
 
-/// exp becomes exp2, which is an instruction; reductions over blocks become those over subgroups.
-void populateExpansionPatterns(mlir::RewritePatternSet &patterns);
+/// exp becomes exp2, which is an instruction; reductions over blocks become those over subgroups, and those shuffles of
+/// `subgroupSize` lanes.
+void populateExpansionPatterns(mlir::RewritePatternSet &patterns, unsigned subgroupSize);
 
 /// What both vendors' conversions share: arith, math without libraries, memref, vector, cf, index. Math has a higher benefit
 /// than the vendors' patterns, which call their libraries.
