@@ -26,9 +26,8 @@ Result<std::unique_ptr<Device>> Device::open(const QwenchDeviceProgram &program)
   int count = 0;
   if (Status status = QWENCH_CALL(*device->driver, deviceCount, &count); !status)
     return status.takeError();
-  const std::string vendor = device->driver->isCuda() ? "NVIDIA" : "AMD";
   if (count < 1)
-    return userError("expected an " + vendor + " GPU, found none");
+    return userError("expected an " + std::string(device->driver->vendor()) + " GPU, found none");
   std::string found;
   for (int ordinal = 0; ordinal < count; ++ordinal) {
     Result<bool> fits = device->tryOrdinal(ordinal);
@@ -55,9 +54,10 @@ Result<bool> Device::tryOrdinal(int ordinal) {
   auto fitting = fittingImages({program.images, static_cast<size_t>(program.image_count)}, gpuArch);
   if (fitting.empty())
     return false;
-  if (driver->isCuda())
-    if (Status status = QWENCH_CALL(*driver, contextRetain, &context, handle); !status)
-      return status.takeError();
+  Result<DriverHandle> retained = driver->retainContext(handle);
+  if (!retained)
+    return retained.takeError();
+  context = *retained;
   if (Status status = use(); !status)
     return status.takeError();
   if (Status status = QWENCH_CALL(*driver, streamCreate, &stream, kStreamNonBlocking); !status)
@@ -94,17 +94,13 @@ Status Device::loadImage(const QwenchImage &image) {
 }
 
 Status Device::findKernels() {
-  constexpr uint32_t kAlwaysAllowed = 48 << 10; // dynamic shared memory that CUDA gives without being asked
   for (int64_t i = 0; i < program.kernel_count; ++i) {
     const QwenchKernel &kernel = loaded->kernels[i];
     DriverHandle function = nullptr;
     if (Status status = QWENCH_CALL(*driver, moduleFunction, &function, module, kernel.name); !status)
       return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
-    if (driver->isCuda() && kernel.shared_bytes > kAlwaysAllowed)
-      if (Status status = QWENCH_CALL(*driver, functionAttribute, function, kCudaDynamicShared,
-                                      static_cast<int>(kernel.shared_bytes));
-          !status)
-        return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
+    if (Status status = driver->allowShared(function, kernel.shared_bytes); !status)
+      return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
     functions.push_back(function);
   }
   return ok();
@@ -127,12 +123,10 @@ Device::~Device() {
   if (stream)
     (void)driver->streamDestroy(stream);
   if (context)
-    (void)driver->contextRelease(handle);
+    driver->releaseContext(handle);
 }
 
-Status Device::use() {
-  return driver->isCuda() ? QWENCH_CALL(*driver, contextSet, context) : QWENCH_CALL(*driver, setDevice, handle);
-}
+Status Device::use() { return driver->use(handle, context); }
 
 Result<uint64_t> Device::freeMemory() const {
   size_t free = 0, total = 0;

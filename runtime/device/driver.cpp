@@ -109,7 +109,7 @@ Status Driver::checkVersion(std::string_view api) {
 }
 
 Result<std::string> Driver::architecture(int device) const {
-  if (isCuda()) {
+  if (hasContexts()) {
     int major = 0, minor = 0;
     if (Status status = QWENCH_CALL(*this, deviceAttribute, &major, kCudaComputeMajor, device); !status)
       return status.takeError();
@@ -123,6 +123,32 @@ Result<std::string> Driver::architecture(int device) const {
     return status.takeError();
   std::string arch(properties.data() + kHipArchOffset, strnlen(properties.data() + kHipArchOffset, kHipArchBytes));
   return arch.substr(0, arch.find(':')); // "gfx942:sramecc+:xnack-"
+}
+
+std::string_view Driver::vendor() const { return hasContexts() ? "NVIDIA" : "AMD"; }
+
+Result<DriverHandle> Driver::retainContext(int device) const {
+  DriverHandle context = nullptr;
+  if (hasContexts())
+    if (Status status = QWENCH_CALL(*this, contextRetain, &context, device); !status)
+      return status.takeError();
+  return context;
+}
+
+void Driver::releaseContext(int device) const {
+  if (hasContexts())
+    (void)contextRelease(device);
+}
+
+Status Driver::use(int device, DriverHandle context) const {
+  return hasContexts() ? QWENCH_CALL(*this, contextSet, context) : QWENCH_CALL(*this, setDevice, device);
+}
+
+Status Driver::allowShared(DriverHandle function, uint32_t bytes) const {
+  constexpr uint32_t kAlwaysAllowed = 48 << 10; // what CUDA gives without being asked; HIP gives all
+  if (!hasContexts() || bytes <= kAlwaysAllowed)
+    return ok();
+  return QWENCH_CALL(*this, functionAttribute, function, kCudaDynamicShared, static_cast<int>(bytes));
 }
 
 Status Driver::check(DriverResult result, const char *call) const {

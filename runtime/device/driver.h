@@ -20,10 +20,19 @@ public:
   ~Driver();
   Driver(const Driver &) = delete;
 
-  bool isCuda() const { return contextRetain != nullptr; }
+  /// Whose GPUs it drives: "NVIDIA", "AMD".
+  std::string_view vendor() const;
 
   /// What images call the architecture of a device: "sm_90", "gfx942".
   Result<std::string> architecture(int device) const;
+
+  /// The context in which a device's memory and code live: null where the vendor has none. releaseContext() gives it back.
+  Result<DriverHandle> retainContext(int device) const;
+  void releaseContext(int device) const;
+  /// Later calls of this thread are for the device.
+  Status use(int device, DriverHandle context) const;
+  /// Lets a kernel be launched with so much dynamic workgroup memory.
+  Status allowShared(DriverHandle function, uint32_t bytes) const;
 
   /// Success, or an error that names the call, the driver's name of the number, and its meaning.
   Status check(DriverResult result, const char *call) const;
@@ -45,6 +54,8 @@ public:
 
 private:
   Driver() = default;
+  /// CUDA has contexts and attributes where HIP has calls of its own.
+  bool hasContexts() const { return contextRetain != nullptr; }
   Status load(std::string_view api);
   Status checkVersion(std::string_view api);
 
