@@ -22,7 +22,7 @@ void emitAttentionProduct(KernelBuilder &b, const Product &product, int64_t aStr
   };
   auto micro = [&](Value row, int64_t rows) { emitProduct(b, product, row, rows, cStart(row)); };
   if (tilesFit(b, product))
-    forTileBlocks(b, count, tiles, micro);
+    forTileBlocks(b, count, rowBlocks(b.machine), tiles, micro);
   else
     forRowBlocks(b, b.index(0), count, micro);
 }

@@ -17,13 +17,6 @@ int64_t setsFor(const Machine &machine, int64_t rows) { return accumulatorsPerSu
 /// Steps of an iteration.
 int64_t unrollFor(const Machine &machine, int64_t rows) { return std::max<int64_t>(2, setsFor(machine, rows)); }
 
-/// The four bytes (or one word) at `at` in every lane.
-Value broadcastWord(KernelBuilder &b, Value memory, Value at, Type word) {
-  Value raw = vector::LoadOp::create(b, VectorType::get({4}, b.getI8Type()), memory, ValueRange{at});
-  Value one = vector::BitCastOp::create(b, VectorType::get({1}, word), raw);
-  return vector::BroadcastOp::create(b, b.lanes(word), one);
-}
-
 /// sum + the four products of unsigned bytes of `weights` and signed bytes of `a` in each lane of 32 bits.
 Value dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
   auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
@@ -65,7 +58,7 @@ struct GroupKernel {
     SmallVector<Value> sums;
     Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
     for (int64_t r = 0; r < rows; ++r) {
-      Value negated = memoryWord(b.add(b.add(rowStarts[r], facts), 4));
+      Value negated = wordOf(b, a, b.add(b.add(rowStarts[r], facts), 4));
       for (Value start : reader.start(negated, zeros))
         sums.push_back(start);
     }
@@ -116,13 +109,6 @@ struct GroupKernel {
       }
     }
     return next;
-  }
-
-  /// A word of the activations, as i32.
-  Value memoryWord(Value at) {
-    Value raw = vector::LoadOp::create(b, VectorType::get({4}, b.getI8Type()), a, ValueRange{at});
-    Value one = vector::BitCastOp::create(b, VectorType::get({1}, b.getI32Type()), raw);
-    return vector::ExtractOp::create(b, one, ArrayRef<int64_t>{0});
   }
 };
 

@@ -44,6 +44,19 @@ inline mlir::Value convert(KernelBuilder &b, mlir::Value x) {
   return mlir::arith::SIToFPOp::create(b, b.lanes(b.getF32Type()), x);
 }
 
+/// A word of bytes in memory (memref<?xi8>), as i32.
+inline mlir::Value wordOf(KernelBuilder &b, mlir::Value memory, mlir::Value at) {
+  mlir::Value raw = mlir::vector::LoadOp::create(b, mlir::VectorType::get({4}, b.getI8Type()), memory, mlir::ValueRange{at});
+  mlir::Value one = mlir::vector::BitCastOp::create(b, mlir::VectorType::get({1}, b.getI32Type()), raw);
+  return mlir::vector::ExtractOp::create(b, one, llvm::ArrayRef<int64_t>{0});
+}
+/// The same, as `word` in every lane.
+inline mlir::Value broadcastWord(KernelBuilder &b, mlir::Value memory, mlir::Value at, mlir::Type word) {
+  mlir::Value raw = mlir::vector::LoadOp::create(b, mlir::VectorType::get({4}, b.getI8Type()), memory, mlir::ValueRange{at});
+  mlir::Value one = mlir::vector::BitCastOp::create(b, mlir::VectorType::get({1}, word), raw);
+  return mlir::vector::BroadcastOp::create(b, b.lanes(word), one);
+}
+
 /// x, a vector of kLanes, rounded to the 8 bits of a bf16, ties to even: by Veltkamp's splitting, whose instructions any port
 /// takes, where vcvtneps2bf16 waits for one of them. Magnitudes are below 2^111.
 inline mlir::Value roundToBF16(KernelBuilder &b, mlir::Value x) {

@@ -11,6 +11,7 @@ struct Machine {
   int64_t lanes = 8;      ///< f32 of a vector register
   bool bf16Dot = false;     ///< dot products of bf16 pairs: vdpbf16ps
   bool tiles = false;       ///< AMX tiles that multiply bf16
+  bool byteTiles = false;   ///< AMX tiles that multiply bytes
   bool int8Dot = false;     ///< dot products of four bytes: vpdpbusd
   bool byteShuffle = false; ///< shuffles of 64 bytes: vpshufb of AVX-512BW
   int64_t firstLevel = 32 << 10;  ///< bytes of a core's first data cache

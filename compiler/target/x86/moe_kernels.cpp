@@ -186,10 +186,10 @@ void GroupedProduct::emit(KernelBuilder &b) {
       product.listRows(b, count, [&](Value i) { return inputRow(b.add(chunk, i)); });
       if (!gathered)
         forPanels(&PanelProduct::emit);
-      else if (weight.quant())
+      else if (int64_t few = product.fewRows(b))
+        b.choose(b.less(b.index(few), count), onTiles, [&] { forPanels(&PanelProduct::emit); });
+      else
         onTiles();
-      else // few rows wait for the weights, which micro-kernels read as well
-        b.choose(b.less(b.index(kMinTileBlock), count), onTiles, [&] { forPanels(&PanelProduct::emit); });
     });
   });
 }

@@ -3,7 +3,7 @@
 #include "compiler/target/x86/panel_product.h"
 
 #include "compiler/target/x86/e4m3_kernel.h"
-#include "compiler/target/x86/group_kernel.h"
+#include "compiler/target/x86/group_tile_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/tile_kernel.h"
 #include "compiler/target/x86/widen_kernel.h"
@@ -20,21 +20,46 @@ constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
 constexpr int64_t kUnpackedAt = kProductsAt + 4 * kPanel * kMaxListedRows;
 // Offsets of a block of rows in one piece, and rows gathered for tiles: a tile's rows in different sets of the cache.
 constexpr int64_t kPieceOffsetsAt = kUnpackedAt + PanelProduct::kMaxPieceBytes;
-constexpr int64_t kGatheredAt = kPieceOffsetsAt + 1024;
-static_assert(kGatheredAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kGatheredAt && kGatheredAt < kScratchBytes);
-
-int64_t gatheredStride(const Weight &weight) { return weight.columns() + kTileColumns; }
+constexpr int64_t kGroupSumsAt = kPieceOffsetsAt + 1024;
+constexpr int64_t kGatheredAt = kGroupSumsAt + 4 * kGroupTileSums;
+static_assert(kGroupSumsAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kGroupSumsAt && kGatheredAt < kScratchBytes);
 
 /// Adds the products of rows of quantized activations with groups of a panel to C.
 struct GroupSum {
-  Value a, offsets, c, count;
-  int64_t columns; ///< K'
+  GroupTileProduct tiles; ///< of all groups: `product` with row offsets, and where rows are consecutive or gathered
+  Value count;
+  int64_t columns;        ///< K'
+  bool consecutive, gathered;
 
   void emit(KernelBuilder &b, const PanelFormat &format, Value panel, Value at, Value firstGroup, Value groups, bool stream) const {
-    GroupProduct product{format, a, offsets, b.mul(firstGroup, format.group),
-                         b.add(b.mul(firstGroup, kGroupFacts), columns), panel, at, groups, c, stream};
-    forRowBlocks(b, b.index(0), count, groupRowBlocks(b.machine, format),
-                 [&](Value row, int64_t rows) { emitGroupProduct(b, product, row, rows, b.mul(row, kPanel)); });
+    GroupTileProduct tile = tiles;
+    GroupProduct &product = tile.product;
+    product.format = format, product.b = panel, product.bStart = at, product.groups = groups, product.stream = stream;
+    product.codesAt = b.mul(firstGroup, format.group), product.factsAt = b.add(b.mul(firstGroup, kGroupFacts), columns);
+    auto micro = [&](Value row, int64_t rows) { emitGroupProduct(b, product, row, rows, b.mul(row, kPanel)); };
+    auto microBlocks = groupRowBlocks(b.machine, format);
+    if (!groupTilesFit(b.machine, format.group) || format.bits != 8 || !(consecutive || gathered))
+      return forRowBlocks(b, b.index(0), count, microBlocks, micro);
+    if (gathered) {
+      tile.aStart = b.index(0);
+      // What lies behind the last row is multiplied, too, and not looked at.
+      Value blocks = b.ceilDiv(count, kTileRows);
+      for (int64_t rows = kTileRows; rows <= kMostTileRows; rows += kTileRows)
+        b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, blocks, b.index(rows / kTileRows)),
+               [&] { emitGroupTileProduct(b, tile, rows, b.index(1), b.index(0)); });
+      return;
+    }
+    forTileBlocks(
+        b, count, microBlocks,
+        [&](Value row, int64_t rows, Value times) {
+          firstBlockApart(b, row, rows, times, [&](Value row, Value times, bool first) {
+            tile.product.stream = stream && first;
+            tile.aStart = b.toIndex(b.loadScalar(product.rowOffsets, row));
+            emitGroupTileProduct(b, tile, rows, times, b.mul(row, kPanel));
+          });
+          tile.product.stream = stream;
+        },
+        micro);
   }
 };
 
@@ -50,7 +75,7 @@ void PanelProduct::listRows(KernelBuilder &b, Value count, llvm::function_ref<Va
 
 void PanelProduct::emit(KernelBuilder &b, Value start, Value count, Finish finish) const {
   if (isa<qwen::QuantType>(in.element))
-    return emitGroups(b, start, count, finish);
+    return emitGroups(b, start, count, /*gathered=*/false, finish);
   if (!weight.quant() && !(b.machine.tiles && in.element.isBF16() && weight.type.getElementType().isBF16()))
     return emitFloats(b, start, count, finish);
   if (weight.quant() && in.element.isF32() && !weight.quant().isInteger())
@@ -83,11 +108,15 @@ void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish
   });
 }
 
-void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish finish) const {
+void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, bool gathered, Finish finish) const {
   auto format = PanelFormat::of(weight.quant(), cast<qwen::QuantType>(in.element).getGroup());
   int64_t columns = weight.layout.paddedInputs(weight.inputs()), groups = columns / format.group;
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
-  GroupSum sum{in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()), products, count, columns};
+  GroupProduct product{format, in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()), {}, {}, {}, {}, {}, products};
+  GroupTileProduct tiles{product, {}, in.stride, b.scratchAt(kGroupSumsAt, b.getI32Type())};
+  if (gathered)
+    tiles.product.a = b.scratchAt(kGatheredAt, b.getI8Type()), tiles.aStride = gatheredStride();
+  GroupSum sum{tiles, count, columns, consecutive, gathered};
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
   Value first = b.add(start, format.headerBytes());
   auto direct = [&](Value group, Value some) {
@@ -106,8 +135,11 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, Finish
     });
   };
   // Few rows read the panel as it lies in memory, one sequential stream; many unpack it once.
-  Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, count, b.index(groupRowBlocks(b.machine, format).front()));
-  b.choose(few, [&] { direct(b.index(0), b.index(groups)); }, byPieces);
+  if (gathered)
+    byPieces();
+  else
+    b.choose(b.less(count, b.index(groupRowBlocks(b.machine, format).front() + 1)),
+             [&] { direct(b.index(0), b.index(groups)); }, byPieces);
 
   finishRows(b, start, count, format.rowScales, format.sumFactor(), finish);
 }
@@ -188,41 +220,53 @@ void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t
   std::optional<WidenAhead> widen;
   if (weight.quant())
     widen = {PanelWidener(weight, in.element), weight.memory, start, first, b.index(columns)};
+  TileProduct tile{product, {}, in.stride};
   auto tiles = [&](Value row, int64_t rows, Value times) {
-    TileProduct tile{product, {}, in.stride};
-    auto multiply = [&](Value row, Value times, bool firstBlock) {
-      tile.product.stream = firstBlock && !weight.quant();
-      tile.widen = firstBlock && widen ? &*widen : nullptr;
+    firstBlockApart(b, row, rows, times, [&](Value row, Value times, bool first) {
+      tile.product.stream = first && !weight.quant();
+      tile.widen = first && widen ? &*widen : nullptr;
       tile.aStart = rowAt(row);
       emitTileProduct(b, tile, rows, times, b.mul(row, kPanel));
-    };
-    b.choose(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(0)),
-             [&] {
-               multiply(row, b.index(1), true);
-               b.when(b.less(b.index(1), times), [&] { multiply(b.index(rows), b.sub(times, b.index(1)), false); });
-             },
-             [&] { multiply(row, times, false); });
+    });
   };
-  forTileBlocks(b, count, tiles, micro);
+  forTileBlocks(b, count, rowBlocks(b.machine), tiles, micro);
+}
+
+int64_t PanelProduct::gatheredStride() const {
+  if (auto quant = dyn_cast<qwen::QuantType>(in.element)) {
+    int64_t columns = weight.layout.paddedInputs(weight.inputs());
+    return llvm::alignTo(columns + columns / quant.getGroup() * kGroupFacts, 64) + 64;
+  }
+  return 2 * (weight.columns() + kTileColumns);
 }
 
 int64_t PanelProduct::gatheredRows(const KernelBuilder &b) const {
+  auto quant = dyn_cast<qwen::QuantType>(in.element);
   bool floats = in.element.isBF16() && (weight.quant() || weight.type.getElementType().isBF16());
-  if (!b.machine.tiles || !floats || weight.columns() % kTileColumns)
+  if (quant ? !groupTilesFit(b.machine, quant.getGroup()) : !b.machine.tiles || !floats || weight.columns() % kTileColumns)
     return 0;
-  int64_t most = (kScratchBytes - kGatheredAt) / (2 * gatheredStride(weight));
+  int64_t most = (kScratchBytes - kGatheredAt) / gatheredStride();
   return std::min(most / kTileRows * kTileRows, kMostTileRows);
+}
+
+int64_t PanelProduct::fewRows(const KernelBuilder &b) const {
+  if (auto quant = dyn_cast<qwen::QuantType>(in.element))
+    return groupRowBlocks(b.machine, PanelFormat::of(weight.quant(), quant.getGroup())).front();
+  return weight.quant() ? 0 : kMinTileBlock; // quantized ones are widened for tiles only
 }
 
 void PanelProduct::gather(KernelBuilder &b, Value count) const {
   // Rows come from the second-level cache or beyond, a page each: so many of them are asked for ahead.
-  constexpr int64_t ahead = 2;
-  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), gathered = b.scratchAt(kGatheredAt, b.getBF16Type());
-  auto type = VectorType::get({kTileColumns}, b.getBF16Type());
+  constexpr int64_t ahead = 2, line = 64;
+  bool codes = isa<qwen::QuantType>(in.element);
+  Type element = codes ? Type(b.getI8Type()) : Type(b.getBF16Type());
+  int64_t size = codes ? 1 : 2, bytes = codes ? gatheredStride() - line : 2 * weight.columns();
+  Value offsets = b.scratchAt(kOffsetsAt, b.getI64Type()), gathered = b.scratchAt(kGatheredAt, element);
+  auto type = VectorType::get({line / size}, element);
   b.loop(b.index(0), count, 1, [&](Value row) {
-    Value from = b.toIndex(b.loadScalar(offsets, row)), to = b.mul(row, gatheredStride(weight));
+    Value from = b.toIndex(b.loadScalar(offsets, row)), to = b.mul(row, gatheredStride() / size);
     Value later = b.toIndex(b.loadScalar(offsets, b.min(b.add(row, ahead), b.sub(count, b.index(1)))));
-    b.loop(weight.columns(), kTileColumns, [&](Value c) {
+    b.loop(bytes / size, line / size, [&](Value c) {
       Value some = vector::LoadOp::create(b, type, in.memory, ValueRange{b.add(from, c)});
       vector::StoreOp::create(b, some, gathered, ValueRange{b.add(to, c)});
       memref::PrefetchOp::create(b, in.memory, ValueRange{b.add(later, c)}, /*isWrite=*/false, /*localityHint=*/3,
@@ -232,13 +276,15 @@ void PanelProduct::gather(KernelBuilder &b, Value count) const {
 }
 
 void PanelProduct::emitGathered(KernelBuilder &b, Value start, Value count, Finish finish) const {
+  if (isa<qwen::QuantType>(in.element))
+    return emitGroups(b, start, count, /*gathered=*/true, finish);
   Value panel = weight.memory, panelAt = start;
   std::optional<WidenAhead> widen;
   if (weight.quant()) {
     panel = b.scratchAt(kUnpackedAt, in.element), panelAt = b.index(0);
     widen = {PanelWidener(weight, in.element), weight.memory, start, b.index(0), b.index(inputs)};
   }
-  TileProduct tile{floatProduct(b, panel, panelAt, weight.columns()), b.index(0), gatheredStride(weight)};
+  TileProduct tile{floatProduct(b, panel, panelAt, weight.columns()), b.index(0), gatheredStride() / 2};
   tile.product.a = b.scratchAt(kGatheredAt, b.getBF16Type());
   tile.product.accumulate = false;
   tile.widen = widen ? &*widen : nullptr;

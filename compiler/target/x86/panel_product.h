@@ -27,6 +27,9 @@ struct PanelProduct {
 
   /// Most rows that gather() takes, a multiple of a tile's; 0 where this product is not one for tiles.
   int64_t gatheredRows(const KernelBuilder &b) const;
+  /// Rows up to which micro-kernels multiply them as they are listed, because they wait for the weights anyway; of more, tiles
+  /// are faster.
+  int64_t fewRows(const KernelBuilder &b) const;
   /// Copies the first `count` listed rows side by side into scratch.
   void gather(KernelBuilder &b, mlir::Value count) const;
   /// emit() for the `count` rows that gather() took: on tiles, whole columns at once, each widened once for all rows.
@@ -39,7 +42,8 @@ private:
   void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
   void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, float factor, Finish finish) const;
   void emitCodes(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
-  void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
+  void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, bool gathered, Finish finish) const;
+  int64_t gatheredStride() const;
 };
 
 } // namespace qwench::x86

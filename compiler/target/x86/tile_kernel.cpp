@@ -55,20 +55,7 @@ struct TileKernel {
       Value &target = sums[block * 2 + half];
       target = amx::TileMulFOp::create(b, sum, x, weights, target);
     };
-    if (blocks > 2) { // six sums leave registers for one tile of either
-      for (int64_t half = 0; half < 2; ++half) {
-        Value weights = loadB(half);
-        for (int64_t block = 0; block < blocks; ++block)
-          add(block, half, loadA(block), weights);
-      }
-      return;
-    }
-    Value weights[2] = {loadB(0), loadB(1)};
-    for (int64_t block = 0; block < blocks; ++block) {
-      Value x = loadA(block);
-      for (int64_t half = 0; half < 2; ++half)
-        add(block, half, x, weights[half]);
-    }
+    forTilesOfBlock(blocks, loadA, loadB, add);
   }
 
   /// The sums of all steps, B as it lies in memory.
@@ -142,7 +129,37 @@ bool x86::tilesFit(const KernelBuilder &b, const Product &p) {
   return b.machine.tiles && elementOf(p.a).isBF16() && elementOf(p.b).isBF16() && p.steps % kTileSteps == 0;
 }
 
-void x86::forTileBlocks(KernelBuilder &b, Value count, llvm::function_ref<void(Value, int64_t, Value)> tiles,
+void x86::forTilesOfBlock(int64_t blocks, llvm::function_ref<Value(int64_t)> loadA, llvm::function_ref<Value(int64_t)> loadB,
+                          llvm::function_ref<void(int64_t, int64_t, Value, Value)> add) {
+  if (blocks > 2) { // six sums leave registers for one tile of either
+    for (int64_t half = 0; half < 2; ++half) {
+      Value weights = loadB(half);
+      for (int64_t block = 0; block < blocks; ++block)
+        add(block, half, loadA(block), weights);
+    }
+    return;
+  }
+  Value weights[2] = {loadB(0), loadB(1)};
+  for (int64_t block = 0; block < blocks; ++block) {
+    Value x = loadA(block);
+    for (int64_t half = 0; half < 2; ++half)
+      add(block, half, x, weights[half]);
+  }
+}
+
+void x86::firstBlockApart(KernelBuilder &b, Value row, int64_t rows, Value times,
+                          llvm::function_ref<void(Value, Value, bool)> body) {
+  b.choose(
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(0)),
+      [&] {
+        body(row, b.index(1), true);
+        b.when(b.less(b.index(1), times), [&] { body(b.index(rows), b.sub(times, b.index(1)), false); });
+      },
+      [&] { body(row, times, false); });
+}
+
+void x86::forTileBlocks(KernelBuilder &b, Value count, ArrayRef<int64_t> microBlocks,
+                        llvm::function_ref<void(Value, int64_t, Value)> tiles,
                         llvm::function_ref<void(Value, int64_t)> micro) {
   Value whole = b.div(count, kMaxTileBlock), done = b.mul(whole, kMaxTileBlock);
   b.when(b.less(b.index(0), whole), [&] { tiles(b.index(0), kMaxTileBlock, whole); });
@@ -155,7 +172,7 @@ void x86::forTileBlocks(KernelBuilder &b, Value count, llvm::function_ref<void(V
     b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, some, b.index(0)), [&] { tiles(done, rows, b.index(1)); });
     done = b.add(done, some);
   }
-  forRowBlocks(b, done, count, micro);
+  forRowBlocks(b, done, count, microBlocks, micro);
 }
 
 void x86::emitTileProduct(KernelBuilder &b, const TileProduct &tile, int64_t rows, Value times, Value cStart) {

@@ -39,11 +39,22 @@ struct TileProduct {
 bool tilesFit(const KernelBuilder &b, const Product &product);
 
 /// Covers rows [0, count) with tile blocks of 32, 16, 8 and 4 rows, for which it calls tiles(first row, rows of the block,
-/// number of such blocks that follow one another), and the rest with blocks of the micro-kernels. As many rows as the smallest
+/// number of such blocks that follow one another), and the rest with blocks of the micro-kernels, of these sizes. As many rows as the smallest
 /// tile block has are left to those when they are alone: reading the panel is what they wait for.
-void forTileBlocks(KernelBuilder &b, mlir::Value count,
+void forTileBlocks(KernelBuilder &b, mlir::Value count, llvm::ArrayRef<int64_t> microBlocks,
                    llvm::function_ref<void(mlir::Value row, int64_t rows, mlir::Value times)> tiles,
                    llvm::function_ref<void(mlir::Value row, int64_t rows)> micro);
+
+/// Calls body(row, times, whether it is the first block) for `times` blocks of `rows` rows from `row` on: the very first of all
+/// apart, which reads from memory what the others find in a cache.
+void firstBlockApart(KernelBuilder &b, mlir::Value row, int64_t rows, mlir::Value times,
+                     llvm::function_ref<void(mlir::Value row, mlir::Value times, bool first)> body);
+
+/// Calls add(block, half, A's tile, B's tile) for `blocks` tiles of rows by the two halves of a panel, in an order that the eight
+/// tile registers allow.
+void forTilesOfBlock(int64_t blocks, llvm::function_ref<mlir::Value(int64_t block)> loadA,
+                     llvm::function_ref<mlir::Value(int64_t half)> loadB,
+                     llvm::function_ref<void(int64_t block, int64_t half, mlir::Value x, mlir::Value weights)> add);
 
 /// Emits C[times * rows, 32] (+)= A[times * rows, K] B[K, 32] for rows of a tile block, 4, 8 or a multiple of 16 up to 48, from
 /// element `cStart` of `c` on. Rows are widened for once at most.

@@ -5,6 +5,7 @@
 #include "compiler/target/routers.h"
 #include "compiler/target/x86/cost_model.h"
 #include "compiler/target/x86/group_kernel.h"
+#include "compiler/target/x86/group_tile_kernel.h"
 #include "compiler/target/x86/kernels.h"
 #include "compiler/target/x86/passes.h"
 
@@ -28,7 +29,7 @@ constexpr llvm::StringLiteral kChecked[] = {
     "sse4.2",     "popcnt",     "avx",        "f16c",       "avx2",         "fma",          "bmi",        "bmi2",
     "lzcnt",      "avx512f",    "avx512cd",   "avx512bw",   "avx512dq",     "avx512vl",     "avx512vbmi", "avx512vbmi2",
     "avx512vnni", "avx512ifma", "avx512bf16", "avx512bitalg", "avx512vpopcntdq", "gfni",
-    "amx-tile",   "amx-bf16"};
+    "amx-tile",   "amx-bf16",   "amx-int8"};
 
 /// Vector exp becomes a polynomial: LLVM would call the scalar function for each lane.
 struct ApproximateExp : PassWrapper<ApproximateExp, OperationPass<ModuleOp>> {
@@ -64,12 +65,13 @@ public:
     p.rowsLayout = [](MLIRContext *context) {
       return qwen::LayoutAttr::get(context, "rows", 1, 1, x86::kPanel, false);
     };
-    bool dot = machine().bf16Dot, tiles = machine().tiles;
-    p.matrixInput = [dot, tiles, few = p.decodeRows](Type element, int64_t rowBound) -> Type {
+    bool dot = machine().bf16Dot;
+    p.matrixInput = [dot, machine = machine(), few = p.decodeRows](Type element, int64_t rowBound) -> Type {
       auto quant = dyn_cast<qwen::QuantType>(element);
       MLIRContext *context = element.getContext();
-      // Tiles multiply bf16 faster than integers whose sums are scaled group by group; panels are widened for them.
-      if (quant && quant.isInteger() && !(tiles && rowBound > few))
+      // Where tiles of bytes do not take groups, panels are widened for tiles of bf16.
+      bool widened = machine.tiles && rowBound > few && quant && !x86::groupTilesFit(machine, activationGroup(quant));
+      if (quant && quant.isInteger() && !widened)
         return qwen::QuantType::get(context, IntegerType::get(context, 8), activationGroup(quant), Float32Type::get(context),
                                     1, false, false);
       // Codes of e4m3 become f32 in registers where few rows meet them.
@@ -162,6 +164,7 @@ private:
       if (features.lookup(feature))
         m.registers = 32, m.lanes = 16;
     m.bf16Dot = features.lookup("avx512bf16") && features.lookup("avx512vl");
+    m.byteTiles = features.lookup("amx-tile") && features.lookup("amx-int8");
     m.tiles = m.bf16Dot && features.lookup("amx-tile") && features.lookup("amx-bf16");
     m.int8Dot = features.lookup("avx512vnni");
     m.byteShuffle = features.lookup("avx512bw");
