@@ -12,12 +12,6 @@ using namespace qwench::limits;
 
 namespace {
 
-/// The value that the given fraction of sorted values lies below.
-double quantile(std::vector<double> values, double fraction) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
-}
-
 void printText(const Settings &settings, const std::vector<Measurement> &measurements,
                const std::vector<const Loop *> &lacking) {
   printf("threads %d, rounds %d, read buffer %zu MiB: median (5 %%, 95 %%)\n", settings.threads,

@@ -161,4 +161,9 @@ std::string measure(const Settings &settings, std::span<const Loop *const> chose
   return "";
 }
 
+double quantile(std::vector<double> values, double fraction) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
+}
+
 } // namespace qwench::limits

@@ -26,4 +26,7 @@ struct Measurement {
 std::string measure(const Settings &settings, std::span<const Loop *const> chosen,
                     std::vector<Measurement> &measurements);
 
+/// The value that the given fraction of sorted values lies below; values is not empty.
+double quantile(std::vector<double> values, double fraction);
+
 } // namespace qwench::limits

@@ -7,12 +7,6 @@ using namespace qwench::qwen;
 
 namespace {
 
-/// What one token reads and computes in one call of a function.
-struct Work {
-  int64_t bytes = 0, flops = 0, attentionFlops = 0;
-  Type matrix; ///< element type of the weights
-};
-
 /// The part of a stack of experts that one token uses: k of E.
 std::pair<int64_t, int64_t> activePart(ParamOp param) {
   auto type = cast<RankedTensorType>(param.getType());
@@ -27,8 +21,9 @@ std::pair<int64_t, int64_t> activePart(ParamOp param) {
   return {1, 1};
 }
 
-/// Bytes of a weight without what layouts pad.
-int64_t bytesOf(RankedTensorType type) {
+} // namespace
+
+int64_t qwench::bytesOf(RankedTensorType type) {
   auto quant = dyn_cast<QuantType>(type.getElementType());
   if (!quant)
     return type.getNumElements() * type.getElementTypeBitWidth() / 8;
@@ -38,7 +33,7 @@ int64_t bytesOf(RankedTensorType type) {
          rows * llvm::divideCeil(columns, quant.groupColumns(columns)) * perGroup;
 }
 
-Work workOf(func::FuncOp function) {
+Work qwench::workOf(func::FuncOp function) {
   Work work;
   function.walk([&](Operation *op) {
     if (auto param = dyn_cast<ParamOp>(op)) {
@@ -59,8 +54,6 @@ Work workOf(func::FuncOp function) {
   });
   return work;
 }
-
-} // namespace
 
 void qwench::setTotals(ModuleOp module, func::FuncOp forward, const TargetProperties &properties,
                        const ProgramOptions &program, int64_t arenaBytes) {

@@ -9,15 +9,10 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
-#include "llvm/ExecutionEngine/Orc/AbsoluteSymbols.h"
-#include "llvm/Support/SmallVectorMemoryBuffer.h"
-#include "llvm/Support/TargetSelect.h"
 
 using namespace mlir;
 
 namespace qwench::test {
-
-static std::string text(llvm::Error error) { return llvm::toString(std::move(error)); }
 
 Result<std::unique_ptr<CompiledKernels>> CompiledKernels::compile(const std::string &planned, const std::string &cpu) {
   DialectRegistry registry;
@@ -34,45 +29,16 @@ Result<std::unique_ptr<CompiledKernels>> CompiledKernels::compile(const std::str
   auto target = createTarget("x86-64", options);
   if (!target)
     return target.takeError();
-  PassManager passes(&context);
-  (*target)->addKernelPasses(passes);
-  (*target)->addLoweringPasses(passes);
-  if (failed(passes.run(*module)))
-    return internalError("expected a module that lowers");
-  llvm::SmallVector<char, 0> object;
-  llvm::raw_svector_ostream stream(object);
-  if (Status emitted = (*target)->emit(*module, EmitKind::Object, stream); !emitted)
-    return emitted.takeError();
-
-  llvm::InitializeNativeTarget();
   auto kernels = std::make_unique<CompiledKernels>();
-  auto jit = llvm::orc::LLJITBuilder().create();
-  if (!jit)
-    return internalError(text(jit.takeError()));
-  kernels->jit = std::move(*jit);
-  auto &library = kernels->jit->getMainJITDylib();
-  llvm::orc::SymbolMap symbols;
-  symbols[kernels->jit->mangleAndIntern("qwench_team_barrier")] = {
-      llvm::orc::ExecutorAddr::fromPtr(+[](QwenchTeam *) {}), llvm::JITSymbolFlags::Exported};
-  if (auto error = library.define(llvm::orc::absoluteSymbols(symbols)))
-    return internalError(text(std::move(error)));
-  auto process = llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(
-      kernels->jit->getDataLayout().getGlobalPrefix());
-  if (!process)
-    return internalError(text(process.takeError()));
-  library.addGenerator(std::move(*process));
-  auto buffer = std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), "kernels", false);
-  if (auto error = kernels->jit->addObjectFile(std::move(buffer)))
-    return internalError(text(std::move(error)));
-  auto found = kernels->jit->lookup("qwench_program");
-  if (!found)
-    return internalError(text(found.takeError()));
-  kernels->description = found->toPtr<const QwenchProgram *>();
+  auto loaded = LoadedProgram::load(*module, **target, +[](QwenchTeam *) {});
+  if (!loaded)
+    return loaded.takeError();
+  kernels->loaded = loaded.take();
   return kernels;
 }
 
 bool CompiledKernels::runsHere() const {
-  return static_cast<bool>(requireCpuFeatures(description->features, description->cpu));
+  return static_cast<bool>(requireCpuFeatures(program().features, program().cpu));
 }
 
 } // namespace qwench::test

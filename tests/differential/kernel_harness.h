@@ -1,10 +1,9 @@
 // Emitted kernels in this process: a planned module is lowered, compiled for a CPU and called on memory of the test's.
 #pragma once
 
+#include "compiler/jit/loaded_program.h"
 #include "runtime/abi/program.h"
 #include "runtime/abi/result.h"
-
-#include "llvm/ExecutionEngine/Orc/LLJIT.h"
 
 #include <memory>
 #include <string>
@@ -31,15 +30,14 @@ public:
   /// Compiles the text of a planned module with entries @prefill and @decode for a CPU of LLVM's names, or "native".
   static Result<std::unique_ptr<CompiledKernels>> compile(const std::string &planned, const std::string &cpu);
 
-  const QwenchProgram &program() const { return *description; }
+  const QwenchProgram &program() const { return loaded->program(); }
   /// Whether this machine has what the code needs.
   bool runsHere() const;
   /// Runs an entry on one thread; step.arena has arena_bytes + thread_scratch_bytes.
   void run(QwenchStepFunction entry, const QwenchStep &step) const { entry(&step, 0, 1); }
 
 private:
-  std::unique_ptr<llvm::orc::LLJIT> jit;
-  const QwenchProgram *description = nullptr;
+  std::unique_ptr<LoadedProgram> loaded;
 };
 
 } // namespace qwench::test

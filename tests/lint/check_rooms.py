@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "frontends": ("dialects", "runtime/abi", "runtime/tokenizer"),
     "compiler": ("dialects", "passes", "frontends", "runtime/abi"),
     "runtime": (),
-    "benchmarks": ("frontends", "runtime"),  # what they measure
+    "benchmarks": ("compiler", "dialects", "frontends", "passes", "runtime"),  # what they measure
     "examples": ("runtime/abi",),
 }
 BACKENDS = ("compiler/target/x86", "compiler/target/cuda", "compiler/target/rocm")

@@ -1,0 +1,29 @@
+// Emitted code in this process: what tests and benchmarks of single kernels call.
+#pragma once
+
+#include "compiler/target/target.h"
+#include "runtime/abi/program.h"
+#include "runtime/abi/result.h"
+
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+
+#include <memory>
+
+namespace qwench {
+
+class LoadedProgram {
+public:
+  /// Lowers a planned module with the entries @prefill and @decode for `target`, a CPU, and loads the object; the module is
+  /// spent. Its context has all dialects. `barrier` is qwench_team_barrier to the code. An error says which stage failed.
+  static Result<std::unique_ptr<LoadedProgram>> load(mlir::ModuleOp planned, const Target &target,
+                                                     void (*barrier)(QwenchTeam *team));
+
+  /// The caller checks its CPU features before it calls an entry.
+  const QwenchProgram &program() const { return *description; }
+
+private:
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  const QwenchProgram *description = nullptr;
+};
+
+} // namespace qwench
