@@ -42,12 +42,8 @@ struct GroupSum {
       return forRowBlocks(b, b.index(0), count, microBlocks, micro);
     if (gathered) {
       tile.aStart = b.index(0);
-      // What lies behind the last row is multiplied, too, and not looked at.
-      Value blocks = b.ceilDiv(count, kTileRows);
-      for (int64_t rows = kTileRows; rows <= kMostTileRows; rows += kTileRows)
-        b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, blocks, b.index(rows / kTileRows)),
-               [&] { emitGroupTileProduct(b, tile, rows, b.index(1), b.index(0)); });
-      return;
+      return forWholeTiles(b, count, kMostTileRows,
+                           [&](int64_t rows) { emitGroupTileProduct(b, tile, rows, b.index(1), b.index(0)); });
     }
     forTileBlocks(
         b, count, microBlocks,
@@ -288,10 +284,6 @@ void PanelProduct::emitGathered(KernelBuilder &b, Value start, Value count, Fini
   tile.product.a = b.scratchAt(kGatheredAt, b.getBF16Type());
   tile.product.accumulate = false;
   tile.widen = widen ? &*widen : nullptr;
-  // What lies behind the last row is multiplied, too, and not looked at.
-  Value blocks = b.ceilDiv(count, kTileRows);
-  for (int64_t rows = kTileRows; rows <= gatheredRows(b); rows += kTileRows)
-    b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, blocks, b.index(rows / kTileRows)),
-           [&] { emitTileProduct(b, tile, rows, b.index(1), b.index(0)); });
+  forWholeTiles(b, count, gatheredRows(b), [&](int64_t rows) { emitTileProduct(b, tile, rows, b.index(1), b.index(0)); });
   finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);
 }

@@ -147,6 +147,12 @@ void x86::forTilesOfBlock(int64_t blocks, llvm::function_ref<Value(int64_t)> loa
   }
 }
 
+void x86::forWholeTiles(KernelBuilder &b, Value count, int64_t most, llvm::function_ref<void(int64_t)> body) {
+  Value tiles = b.ceilDiv(count, kTileRows);
+  for (int64_t rows = kTileRows; rows <= most; rows += kTileRows)
+    b.when(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, tiles, b.index(rows / kTileRows)), [&] { body(rows); });
+}
+
 void x86::firstBlockApart(KernelBuilder &b, Value row, int64_t rows, Value times,
                           llvm::function_ref<void(Value, Value, bool)> body) {
   b.choose(

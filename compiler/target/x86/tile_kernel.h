@@ -45,6 +45,10 @@ void forTileBlocks(KernelBuilder &b, mlir::Value count, llvm::ArrayRef<int64_t> 
                    llvm::function_ref<void(mlir::Value row, int64_t rows, mlir::Value times)> tiles,
                    llvm::function_ref<void(mlir::Value row, int64_t rows)> micro);
 
+/// Calls body(rows) for the one block of whole tiles, up to `most` rows, that holds `count` rows: what lies behind the last of them
+/// is multiplied, too, and not looked at.
+void forWholeTiles(KernelBuilder &b, mlir::Value count, int64_t most, llvm::function_ref<void(int64_t rows)> body);
+
 /// Calls body(row, times, whether it is the first block) for `times` blocks of `rows` rows from `row` on: the very first of all
 /// apart, which reads from memory what the others find in a cache.
 void firstBlockApart(KernelBuilder &b, mlir::Value row, int64_t rows, mlir::Value times,
