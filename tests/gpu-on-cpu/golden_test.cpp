@@ -63,6 +63,7 @@ protected:
     gpu::Device device;
     device.subgroupSize = GetParam().subgroupSize;
     device.matrix = GetParam().matrix;
+    device.loadsAhead = GetParam().matrix == gpu::MatrixUnit::Wmma11 || GetParam().matrix == gpu::MatrixUnit::Wmma12 ? 4 : 8; // as RDNA
     auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384);
     ASSERT_TRUE(made) << made.error().message;
     program = made.take();

@@ -9,8 +9,8 @@ using enum gpu::MatrixUnit;
 namespace {
 
 constexpr Architecture kTable[] = {
-    {"sm_80", 32, MmaSync},  {"sm_86", 32, MmaSync},   {"sm_89", 32, MmaSync},
-    {"sm_90a", 32, MmaSync}, {"sm_100a", 32, MmaSync}, {"sm_120", 32, MmaSync},
+    {"sm_80", 32, MmaSync, 8},  {"sm_86", 32, MmaSync, 8},   {"sm_89", 32, MmaSync, 8},
+    {"sm_90a", 32, MmaSync, 8}, {"sm_100a", 32, MmaSync, 8}, {"sm_120", 32, MmaSync, 8},
 };
 
 } // namespace

@@ -10,8 +10,6 @@ namespace qwench::gpu {
 
 namespace {
 
-/// Keys that a team takes at once: as many loads of keys, then of values, are in flight.
-constexpr int64_t kKeys = 4;
 /// Most query heads that pass over the keys together: 8 pieces of queries and of sums are 128 registers.
 constexpr int64_t kHeads = 8;
 
@@ -23,6 +21,7 @@ struct RowAttention {
   std::optional<Buffer> stats; ///< with runs of keys: `out` is then [S, A, D] in a row, `stats` [S, A, 2]
   int64_t dim, group, heads; ///< head dimension, query heads of a key/value head, those that pass together
   int64_t keyHeads;          ///< key/value heads
+  int64_t keysAtOnce;        ///< of a team: as many loads of keys, then of values, are in flight
   int64_t teamLanes, teams;  ///< lanes of a team, teams of a block
   Value head, run, row;      ///< of the tile, the run of keys only with `stats`; and the row that is worked on
   Value piece, team;         ///< of the thread: its first element of a key, its team in the block
@@ -53,6 +52,7 @@ RowAttention::RowAttention(KernelBuilder &b, AttentionOp op)
     : op(op), query(b.buffer(op.getQuery())), out(b.buffer(dest(op))), dim(op.getCache().getType().getDim()) {
   CacheType type = op.getCache().getType();
   keyHeads = type.getHeads();
+  keysAtOnce = b.device.loadsAhead / 2;
   group = query.width / dim / keyHeads;
   heads = std::min(group, kHeads);
   teamLanes = llvm::PowerOf2Ceil(dim / kPiece);
@@ -109,26 +109,26 @@ Value RowAttention::ownPiece(KernelBuilder &b, llvm::function_ref<Value(Value)> 
 /// One step of streaming softmax: the team's keys base, base + 1, ... below the end.
 RowAttention::State RowAttention::step(KernelBuilder &b, Value base, ArrayRef<Value> queries, const State &before) const {
   SmallVector<Value> positions, valid, keys, values;
-  for (int64_t j = 0; j < kKeys; ++j) {
+  for (int64_t j = 0; j < keysAtOnce; ++j) {
     Value position = b.add(base, j);
     valid.push_back(b.less(position, end));
     positions.push_back(b.min(position, b.sub(end, b.index(1))));
     keys.push_back(ownPiece(b, [&](Value column) { return cache.keys.load(b, positions[j], column); }));
   }
-  for (int64_t j = 0; j < kKeys; ++j)
+  for (int64_t j = 0; j < keysAtOnce; ++j)
     values.push_back(ownPiece(b, [&](Value column) { return cache.values.load(b, positions[j], column); }));
   State after;
   for (int64_t h = 0; h < heads; ++h) {
     SmallVector<Value> scores;
     Value largest = before.maxima[h];
-    for (int64_t j = 0; j < kKeys; ++j) {
+    for (int64_t j = 0; j < keysAtOnce; ++j) {
       Value score = b.reduce(KernelBuilder::Reduction::ADD, b.sum(b.mulf(queries[h], keys[j])), teamLanes);
       scores.push_back(b.select(valid[j], score, b.f32(kMasked)));
       largest = b.maxf(largest, scores[j]);
     }
     Value shrink = b.exp2(b.subf(before.maxima[h], largest));
     Value sum = b.mulf(before.sums[h], shrink), value = b.mulf(before.values[h], b.splat(shrink, kPiece));
-    for (int64_t j = 0; j < kKeys; ++j) {
+    for (int64_t j = 0; j < keysAtOnce; ++j) {
       Value weight = b.select(valid[j], b.exp2(b.subf(scores[j], largest)), b.f32(0));
       sum = b.addf(sum, weight);
       value = b.fma(b.splat(weight, kPiece), values[j], value);
@@ -209,8 +209,8 @@ void RowAttention::emitHeads(KernelBuilder &b, int64_t firstHead) {
     state.values.push_back(b.splat(b.f32(0), kPiece));
   }
   // All teams make as many steps, those without keys too: they reduce together.
-  auto merged = b.loop(begin, end, teams * kKeys, state.pack(), [&](Value base, ValueRange before) {
-    return step(b, b.add(base, b.mul(team, kKeys)), queries, State::unpack(before)).pack();
+  auto merged = b.loop(begin, end, teams * keysAtOnce, state.pack(), [&](Value base, ValueRange before) {
+    return step(b, b.add(base, b.mul(team, keysAtOnce)), queries, State::unpack(before)).pack();
   });
   state = State::unpack(merged);
   mergeTeams(b, state);

@@ -19,6 +19,7 @@ struct Device {
   std::string moduleName = "kernels"; ///< of the gpu.module that holds this device's kernels
   int64_t subgroupSize = 32;          ///< lanes that shuffles and subgroup reductions join: 32 or 64
   MatrixUnit matrix = MatrixUnit::None;
+  int64_t loadsAhead = 8; ///< 16-byte loads of a thread that its registers hold beside what it computes with them
 };
 
 } // namespace qwench::gpu

@@ -12,8 +12,6 @@ namespace qwench::gpu {
 namespace {
 
 constexpr int64_t kUnroll = 4;
-/// Panels of quantized weights that are read ahead: 16 bytes a lane hold pieces of all its rows.
-constexpr int64_t kQuantizedUnroll = 8;
 /// Elements of a sum of products with quantized weights: CDNA multiplies two at once, and a panel has several sums.
 constexpr int64_t kPair = 2;
 
@@ -102,8 +100,8 @@ SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows
   // What pads rows of quantized weights beyond whole pieces of the input is not read.
   int64_t width = weight.inputs(), padded = llvm::alignTo(width, kPiece);
   int64_t step = b.device.subgroupSize * kPiece, full = padded / step;
-  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? kQuantizedUnroll : kUnroll;
-  // All loads of some steps, then their arithmetic.
+  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? b.device.loadsAhead : kUnroll;
+  // All loads of some steps, then their arithmetic. 16 bytes of a panel hold pieces of all its rows.
   auto steps = [&](Value k, int64_t count, ValueRange before) {
     SmallVector<Value> x, after(before);
     SmallVector<SmallVector<Value>> w;

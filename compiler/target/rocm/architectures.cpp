@@ -11,8 +11,8 @@ using enum gpu::MatrixUnit;
 namespace {
 
 constexpr Architecture kTable[] = {
-    {"gfx90a", 64, Mfma},    {"gfx942", 64, Mfma},    {"gfx950", 64, Mfma},
-    {"gfx1100", 32, Wmma11}, {"gfx1151", 32, Wmma11}, {"gfx1201", 32, Wmma12},
+    {"gfx90a", 64, Mfma, 8},    {"gfx942", 64, Mfma, 8},    {"gfx950", 64, Mfma, 8},
+    {"gfx1100", 32, Wmma11, 4}, {"gfx1151", 32, Wmma11, 4}, {"gfx1201", 32, Wmma12, 4},
 };
 
 } // namespace

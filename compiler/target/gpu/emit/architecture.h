@@ -16,8 +16,9 @@ struct Architecture {
   llvm::StringLiteral name; ///< as --gpu and LLVM call it
   int subgroupSize;         ///< lanes
   MatrixUnit matrix;        ///< the one that the kernels use
+  int loadsAhead;           ///< of a thread, with which no kernel spills
 
-  Device device() const { return {name.str(), subgroupSize, matrix}; }
+  Device device() const { return {name.str(), subgroupSize, matrix, loadsAhead}; }
 };
 
 /// The architectures of those names, without repetition, in the order given. An unknown one, or none, is an error that
