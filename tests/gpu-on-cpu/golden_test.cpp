@@ -143,9 +143,8 @@ TEST_P(golden, logits_are_those_of_transformers) {
 }
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
-  const char *units[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
   std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
-                     std::to_string(info.param.subgroupSize) + units[static_cast<int>(info.param.matrix)];
+                     std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -11,9 +11,16 @@
 #include "mlir/IR/BuiltinOps.h"
 
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace qwench::gpu_on_cpu {
+
+/// What a test's name says of the matrix unit of its device.
+inline std::string suffixOf(gpu::MatrixUnit unit) {
+  const char *suffixes[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
+  return suffixes[static_cast<int>(unit)];
+}
 
 class Program {
 public:

@@ -99,9 +99,8 @@ TEST_P(quantized_golden, computes_what_the_evaluator_computes_from_the_same_code
 }
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
-  const char *units[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
   std::string text = info.param.model + "_" + info.param.format + "_" + std::string(name(info.param.cache)) + "_" +
-                     std::to_string(info.param.subgroupSize) + units[static_cast<int>(info.param.matrix)];
+                     std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix);
   std::replace(text.begin(), text.end(), '-', '_');
   return text;
 }

@@ -75,9 +75,8 @@ TEST_P(quantized_kernels, compute_what_the_codes_mean) {
 }
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
-  const char *units[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
   std::string name = info.param.format + "_" + std::to_string(info.param.k) + "_" + std::to_string(info.param.subgroupSize) +
-                     units[static_cast<int>(info.param.matrix)];
+                     gpu_on_cpu::suffixOf(info.param.matrix);
   std::erase_if(name, [](char c) { return c == ' ' || c == '='; });
   std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;

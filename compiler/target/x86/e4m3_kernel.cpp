@@ -1,6 +1,5 @@
 #include "compiler/target/x86/e4m3_kernel.h"
 
-#include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/micro_kernel.h"
 
 using namespace mlir;
@@ -24,20 +23,18 @@ struct E4M3Kernel {
   VectorType floats() { return b.lanes(b.getF32Type()); }
   Value shuffle(Value x, Value y, ArrayRef<int64_t> places) { return vector::ShuffleOp::create(b, x, y, places); }
 
-  /// The codes of the step at byte `at`, two columns of each lane side by side, divided by 256: a half has e4m3's sign, exponent
-  /// and mantissa as a number 2^8 times too small, subnormals too.
+  /// What scales leave to be multiplied with.
+  float factor() { return relativeTo(Float8E4M3FNType::get(b.getContext())); }
+
+  /// The codes of the step at byte `at`, two columns of each lane side by side, divided by factor().
   SmallVector<Value> step(Value at) {
     SmallVector<Value> values;
-    auto bytes = VectorType::get({kPanel}, b.getI8Type()), shorts = VectorType::get({kPanel}, b.getI16Type());
+    auto bytes = VectorType::get({kPanel}, b.getI8Type());
     for (int64_t half = 0; half < 2; ++half) {
       Value raw = vector::LoadOp::create(b, bytes, panel, ValueRange{b.add(at, half * kPanel)});
-      Value wide = arith::ShLIOp::create(b, arith::ExtSIOp::create(b, shorts, raw), integers(b, shorts, 7));
-      Value bits = arith::AndIOp::create(b, wide, integers(b, shorts, 0xbfff));
-      Value halves = vector::BitCastOp::create(b, VectorType::get({kPanel}, b.getF16Type()), bits);
-      for (int64_t part = 0; part < 2; ++part) {
-        Value some = vector::ExtractStridedSliceOp::create(b, halves, {part * kLanes}, {kLanes}, {1});
-        values.push_back(arith::ExtFOp::create(b, floats(), some));
-      }
+      Value all = scalesToRelative(b, raw, Float8E4M3FNType::get(b.getContext()));
+      for (int64_t part = 0; part < 2; ++part)
+        values.push_back(vector::ExtractStridedSliceOp::create(b, all, {part * kLanes}, {kLanes}, {1}));
     }
     return values;
   }
@@ -51,7 +48,7 @@ struct E4M3Kernel {
     return shuffle(two, two, places);
   }
 
-  /// The group's scales times 256, each for the two columns of a lane.
+  /// The group's scales times factor(), each for the two columns of a lane.
   SmallVector<Value> scalesOf(Value at) {
     SmallVector<Value> result;
     for (Value half : PanelReader(b, format, panel).scales(at))
@@ -59,7 +56,7 @@ struct E4M3Kernel {
         SmallVector<int64_t> places;
         for (int64_t lane = 0; lane < kLanes; ++lane)
           places.push_back(part * kLanes / kPair + lane / kPair);
-        result.push_back(b.mulf(shuffle(half, half, places), b.splat(256.0f)));
+        result.push_back(b.mulf(shuffle(half, half, places), b.splat(factor())));
       }
     return result;
   }
@@ -102,7 +99,7 @@ void emitKernel(KernelBuilder &b, ValueRange arguments, const PanelFormat &forma
     Value at = b.add(argument(4), b.mul(b.div(column, format.group), format.groupBytes()));
     Value columns = b.min(b.index(format.group), b.sub(argument(5), column));
     auto some = kernel.sumsOf(column, columns, b.add(at, format.codesAt()));
-    SmallVector<Value> scales = format.scale ? kernel.scalesOf(at) : SmallVector<Value>(kQuarters, b.splat(256.0f));
+    SmallVector<Value> scales = format.scale ? kernel.scalesOf(at) : SmallVector<Value>(kQuarters, b.splat(kernel.factor()));
     for (int64_t i = 0; i < rows * kQuarters; ++i)
       next[i] = b.fma(some[i], scales[i % kQuarters], next[i]);
     return next;

@@ -92,9 +92,8 @@ Value x86::scalesToRelative(KernelBuilder &b, Value raw, Type scale) {
   // f8E4M3FN: sign, exponent and mantissa stand in a half's as a number 2^8 times too small, subnormals too.
   assert(isa<Float8E4M3FNType>(scale));
   Type i16 = b.getIntegerType(16);
-  Value high = arith::ShLIOp::create(b, arith::ExtUIOp::create(b, as(i16), raw), constant(i16, 8));
-  Value shifted = arith::ShRSIOp::create(b, high, constant(i16, 1));
-  Value half = vector::BitCastOp::create(b, as(b.getF16Type()), arith::AndIOp::create(b, shifted, constant(i16, 0xbf80)));
+  Value shifted = arith::ShLIOp::create(b, arith::ExtSIOp::create(b, as(i16), raw), constant(i16, 7));
+  Value half = vector::BitCastOp::create(b, as(b.getF16Type()), arith::AndIOp::create(b, shifted, constant(i16, 0xbfff)));
   return arith::ExtFOp::create(b, as(b.getF32Type()), half);
 }
 

@@ -39,8 +39,8 @@ struct TileProduct {
 bool tilesFit(const KernelBuilder &b, const Product &product);
 
 /// Covers rows [0, count) with tile blocks of 32, 16, 8 and 4 rows, for which it calls tiles(first row, rows of the block,
-/// number of such blocks that follow one another), and the rest with blocks of the micro-kernels, of these sizes. As many rows as the smallest
-/// tile block has are left to those when they are alone: reading the panel is what they wait for.
+/// number of such blocks that follow one another), and the rest with blocks of the micro-kernels, of these sizes. As many rows
+/// as the smallest tile block has are left to those when they are alone: reading the panel is what they wait for.
 void forTileBlocks(KernelBuilder &b, mlir::Value count, llvm::ArrayRef<int64_t> microBlocks,
                    llvm::function_ref<void(mlir::Value row, int64_t rows, mlir::Value times)> tiles,
                    llvm::function_ref<void(mlir::Value row, int64_t rows)> micro);
