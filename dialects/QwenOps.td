@@ -313,7 +313,7 @@ def Qwen_QkNormRopeCacheOp : Qwen_TileOp<"qk_norm_rope_cache"> {
   let summary = "from one projection of q, k and v: norm and rope of q and k, k and v into the cache; q: [T, A, D]";
   let description = [{
     `qkv` [T, (A + 2G) * D] holds the heads of q, then k, then v. Writes `rope(norm(k))` and v to the layer's cache as
-    qwen.cache_write does and gives `rope(norm(q))`. Tiles: rows.
+    qwen.cache_write does and gives `rope(norm(q))`. Tiles: rows by key/value heads, each with the query heads that share it.
   }];
   let arguments = (ins Qwen_Shaped:$qkv, AnyRankedTensor:$q_norm, AnyRankedTensor:$k_norm, Qwen_Shaped:$table,
                        Qwen_CacheType:$cache, Index:$layer, Qwen_BatchType:$batch, Variadic<AnyStridedMemRef>:$dests,

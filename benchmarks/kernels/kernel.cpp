@@ -38,7 +38,7 @@ Result<std::unique_ptr<Kernel>> Kernel::create(PlannedOp planned, const Target &
                                                bool decode) {
   std::unique_ptr<Kernel> kernel(new Kernel(team));
   kernel->decode = decode;
-  Result<std::unique_ptr<LoadedProgram>> code = LoadedProgram::load(*planned.module, target, qwench_team_barrier);
+  Result<std::unique_ptr<LoadedProgram>> code = LoadedProgram::load(*planned.module, target);
   if (!code)
     return code.takeError();
   kernel->code = code.take();
@@ -84,7 +84,7 @@ void Kernel::run(const LoadedProgram &program) const {
 
 Status Kernel::setDispatch(PlannedOp sorted, const Target &target) {
   ids = sorted.operands.front();
-  Result<std::unique_ptr<LoadedProgram>> loaded = LoadedProgram::load(*sorted.module, target, qwench_team_barrier);
+  Result<std::unique_ptr<LoadedProgram>> loaded = LoadedProgram::load(*sorted.module, target);
   if (!loaded)
     return loaded.takeError();
   dispatch = loaded.take();

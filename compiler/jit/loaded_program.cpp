@@ -10,8 +10,7 @@ namespace qwench {
 
 static Error describe(llvm::Error error) { return internalError(llvm::toString(std::move(error))); }
 
-Result<std::unique_ptr<LoadedProgram>> LoadedProgram::load(ModuleOp planned, const Target &target,
-                                                           void (*barrier)(QwenchTeam *team)) {
+Result<std::unique_ptr<LoadedProgram>> LoadedProgram::load(ModuleOp planned, const Target &target) {
   PassManager passes(planned.getContext());
   target.addKernelPasses(passes);
   target.addLoweringPasses(passes);
@@ -30,8 +29,12 @@ Result<std::unique_ptr<LoadedProgram>> LoadedProgram::load(ModuleOp planned, con
   loaded->jit = std::move(*jit);
   auto &library = loaded->jit->getMainJITDylib();
   llvm::orc::SymbolMap symbols;
-  symbols[loaded->jit->mangleAndIntern("qwench_team_barrier")] = {llvm::orc::ExecutorAddr::fromPtr(barrier),
-                                                                  llvm::JITSymbolFlags::Exported};
+  auto offer = [&](llvm::StringRef name, auto *function) {
+    symbols[loaded->jit->mangleAndIntern(name)] = {llvm::orc::ExecutorAddr::fromPtr(function), llvm::JITSymbolFlags::Exported};
+  };
+  offer("qwench_team_share", qwench_team_share);
+  offer("qwench_team_take", qwench_team_take);
+  offer("qwench_team_barrier", qwench_team_barrier);
   if (auto error = library.define(llvm::orc::absoluteSymbols(symbols)))
     return describe(std::move(error));
   auto libm = llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(loaded->jit->getDataLayout().getGlobalPrefix());

@@ -14,9 +14,9 @@ namespace qwench {
 class LoadedProgram {
 public:
   /// Lowers a planned module with the entries @prefill and @decode for `target`, a CPU, and loads the object; the module is
-  /// spent. Its context has all dialects. `barrier` is qwench_team_barrier to the code. An error says which stage failed.
-  static Result<std::unique_ptr<LoadedProgram>> load(mlir::ModuleOp planned, const Target &target,
-                                                     void (*barrier)(QwenchTeam *team));
+  /// spent. Its context has all dialects. The code calls the process's own qwench_team functions. An error says which stage
+  /// failed.
+  static Result<std::unique_ptr<LoadedProgram>> load(mlir::ModuleOp planned, const Target &target);
 
   /// The caller checks its CPU features before it calls an entry.
   const QwenchProgram &program() const { return *description; }

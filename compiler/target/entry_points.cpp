@@ -26,7 +26,7 @@ void emitEntryPoint(func::FuncOp inner, EntryOperands operands) {
   Block *body = outer.addEntryBlock(b);
   b.setInsertionPointToStart(body);
   Value step = body->getArgument(0), team = loadAt(b, step, offsetof(QwenchStep, team), pointer);
-  func::CallOp::create(b, inner, operands(b, inner, {step, body->getArgument(1), body->getArgument(2), team}));
+  func::CallOp::create(b, inner, operands(b, inner, {step, body->getArgument(1), team}));
   LLVM::ReturnOp::create(b, ValueRange());
 }
 

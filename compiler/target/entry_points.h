@@ -11,7 +11,7 @@ namespace qwench {
 /// What a QwenchStepFunction (runtime/abi/program.h) is called with.
 struct EntryArguments {
   mlir::Value step;            ///< !llvm.ptr to a QwenchStep
-  mlir::Value thread, threads; ///< i64
+  mlir::Value thread; ///< i64
   mlir::Value team;            ///< !llvm.ptr, the step's
 };
 

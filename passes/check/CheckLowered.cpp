@@ -23,9 +23,11 @@ namespace qwench {
 namespace {
 
 /// Functions outside the module that generated code may call: the runtime's (runtime/abi/program.h), and libc's.
-constexpr llvm::StringLiteral abiFunctions[] = {"qwench_team_barrier", "qwench_device_launch", "sinf",   "cosf",
-                                                "sincosf",             "powf",                 "expf",   "memcpy",
-                                                "memset",              "memmove",              "fmaf"};
+constexpr llvm::StringLiteral abiFunctions[] = {"qwench_team_share",    "qwench_team_take", "qwench_team_barrier",
+                                                "qwench_device_launch", "sinf",             "cosf",
+                                                "sincosf",              "powf",             "expf",
+                                                "memcpy",               "memset",           "memmove",
+                                                "fmaf"};
 
 struct CheckLowered : impl::CheckLoweredBase<CheckLowered> {
   void runOnOperation() override {

@@ -1,8 +1,8 @@
 /* The contract between emitted code and the runtime that drives it.
  *
  * A compiled model's object file exports one constant, `qwench_program`. The runtime reads it, prepares memory, and
- * calls `prefill` or `decode` from every thread of its team at once; the threads meet at qwench_team_barrier(). With a
- * device, the runtime calls them once and they enqueue launches with qwench_device_launch().
+ * calls `prefill` or `decode` from every thread of its team at once; the threads share out the tiles of each launch by
+ * qwench_team_share() and qwench_team_take(), and meet at qwench_team_barrier(). With a device, the runtime calls them once and they enqueue launches with qwench_device_launch().
  * All model mathematics lies behind those two functions. The structs only ever grow at the end, and every change of
  * meaning raises QWENCH_ABI_VERSION. */
 #ifndef QWENCH_RUNTIME_ABI_PROGRAM_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define QWENCH_ABI_VERSION 2
+#define QWENCH_ABI_VERSION 3
 
 struct QwenchTeam; /* the runtime's own */
 
@@ -35,7 +35,7 @@ typedef struct QwenchStep {
   const uint8_t *weights;         /* weight_bytes, 64-byte aligned */
   uint8_t *cache;                 /* slots * cache_capacity * cache_bytes_per_position, 64-byte aligned, zero at first */
   float *logits;                  /* [outputs, logits_stride] result, 64-byte aligned */
-  struct QwenchTeam *team;        /* for qwench_team_barrier */
+  struct QwenchTeam *team;        /* for the qwench_team functions */
 } QwenchStep;
 
 /* Every thread of the team calls this with the same step; thread = 0 .. threads - 1. Returns after the last barrier.
@@ -109,6 +109,13 @@ typedef struct QwenchProgram {
 extern const QwenchProgram qwench_program;
 
 /* Runtime functions that emitted code may call, besides libm's: the whole list. */
+
+/* A launch's tiles 0 .. tiles - 1 (tiles < 2^31) among the threads of a team: each calls qwench_team_share with the same
+ * `tiles`, works on the tile that it returns, and on those of qwench_team_take until that is -1. A thread gets consecutive
+ * tiles in ascending order, so that it reads its weights as one stream; when those are done, the last ones of other threads.
+ * Every tile goes to one thread. */
+int64_t qwench_team_share(struct QwenchTeam *team, int64_t thread, int64_t tiles);
+int64_t qwench_team_take(struct QwenchTeam *team, int64_t thread);
 
 /* Waits until every thread of the team has arrived. What they wrote before is visible to all after. */
 void qwench_team_barrier(struct QwenchTeam *team);

@@ -111,7 +111,7 @@ void QwenchTeam::Event::waitPast(uint32_t seen, uint64_t maxSpin) {
 }
 
 QwenchTeam::QwenchTeam(int threads, uint64_t maxSpin)
-    : size(threads), maxSpin(maxSpin), workers(threads - 1) {}
+    : size(threads), maxSpin(maxSpin), workers(threads - 1), ranges(threads) {}
 
 int QwenchTeam::startWorkers() {
   // Signals are for the program's own threads: a worker would take Ctrl-C away from a read that is to end by
@@ -187,7 +187,47 @@ void QwenchTeam::barrier() {
   met.advance();
 }
 
-extern "C" void qwench_team_barrier(struct QwenchTeam *team) { team->barrier(); }
+// All of a launch's tiles have been taken when its barrier falls, so nobody finds tiles of another launch in
+// a range, and the barrier orders what they read and write: no order is asked of the ranges themselves.
+
+int64_t QwenchTeam::Range::takeFirst() {
+  uint64_t seen = tiles.load(std::memory_order_relaxed);
+  do {
+    if (static_cast<uint32_t>(seen) == seen >> 32)
+      return -1;
+  } while (!tiles.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed));
+  return static_cast<uint32_t>(seen);
+}
+
+int64_t QwenchTeam::Range::takeLast() {
+  uint64_t seen = tiles.load(std::memory_order_relaxed);
+  do {
+    if (static_cast<uint32_t>(seen) == seen >> 32)
+      return -1;
+  } while (!tiles.compare_exchange_weak(seen, seen - (uint64_t(1) << 32), std::memory_order_relaxed));
+  return static_cast<int64_t>(seen >> 32) - 1;
+}
+
+int64_t QwenchTeam::share(int64_t thread, int64_t tiles) {
+  const uint64_t begin = tiles * thread / size, end = tiles * (thread + 1) / size;
+  ranges[thread].tiles.store(end << 32 | begin, std::memory_order_relaxed);
+  return take(thread);
+}
+
+int64_t QwenchTeam::take(int64_t thread) {
+  int64_t tile = ranges[thread].takeFirst();
+  for (int64_t other = 1; tile < 0 && other < size; ++other)
+    tile = ranges[(thread + other) % size].takeLast();
+  return tile;
+}
+
+extern "C" {
+void qwench_team_barrier(QwenchTeam *team) { team->barrier(); }
+int64_t qwench_team_share(QwenchTeam *team, int64_t thread, int64_t tiles) {
+  return team->share(thread, tiles);
+}
+int64_t qwench_team_take(QwenchTeam *team, int64_t thread) { return team->take(thread); }
+}
 
 namespace qwench {
 

@@ -34,6 +34,10 @@ public:
   /// Waits until every thread of the team has arrived; only inside run().
   void barrier();
 
+  /// qwench_team_share and qwench_team_take of the ABI; only inside run(), a barrier behind each launch.
+  int64_t share(int64_t thread, int64_t tiles);
+  int64_t take(int64_t thread);
+
 private:
   QwenchTeam(int threads, uint64_t maxSpin);
   int startWorkers(); // 0 or errno
@@ -48,6 +52,14 @@ private:
     void waitPast(uint32_t seen, uint64_t maxSpin);
     bool spinPast(uint32_t seen, uint64_t spinCycles);
     void sleepPast(uint32_t seen);
+  };
+
+  /// The tiles of a launch that a thread has before it: the next one in the low half, the end in the high
+  /// half. Its owner takes from the front, others from the back.
+  struct alignas(64) Range {
+    std::atomic<uint64_t> tiles{0};
+    int64_t takeFirst();
+    int64_t takeLast();
   };
 
   struct Worker {
@@ -65,6 +77,7 @@ private:
   void *context = nullptr;
   std::atomic<bool> stopping{false};
   std::vector<Worker> workers;
+  std::vector<Range> ranges; // one for each thread
 };
 
 namespace qwench {

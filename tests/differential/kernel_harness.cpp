@@ -30,10 +30,14 @@ Result<std::unique_ptr<CompiledKernels>> CompiledKernels::compile(const std::str
   if (!target)
     return target.takeError();
   auto kernels = std::make_unique<CompiledKernels>();
-  auto loaded = LoadedProgram::load(*module, **target, +[](QwenchTeam *) {});
+  auto loaded = LoadedProgram::load(*module, **target);
   if (!loaded)
     return loaded.takeError();
   kernels->loaded = loaded.take();
+  auto team = QwenchTeam::create(1);
+  if (!team)
+    return team.takeError();
+  kernels->team = team.take();
   return kernels;
 }
 

@@ -4,6 +4,7 @@
 #include "compiler/jit/loaded_program.h"
 #include "runtime/abi/program.h"
 #include "runtime/abi/result.h"
+#include "runtime/core/team.h"
 
 #include <memory>
 #include <string>
@@ -34,10 +35,14 @@ public:
   /// Whether this machine has what the code needs.
   bool runsHere() const;
   /// Runs an entry on one thread; step.arena has arena_bytes + thread_scratch_bytes.
-  void run(QwenchStepFunction entry, const QwenchStep &step) const { entry(&step, 0, 1); }
+  void run(QwenchStepFunction entry, QwenchStep step) const {
+    step.team = team.get();
+    entry(&step, 0, 1);
+  }
 
 private:
   std::unique_ptr<LoadedProgram> loaded;
+  std::unique_ptr<QwenchTeam> team;
 };
 
 } // namespace qwench::test

@@ -62,6 +62,11 @@ struct AttentionTile {
   void finish(KernelBuilder &b);
   /// One row passes over the keys, so that they come from memory.
   bool oneRow() const { return queries == group; }
+  /// Keys of a block up to that row's position, 1 to kKeyBlock: what has to come from memory.
+  Value keysOf(KernelBuilder &b, Value block) const {
+    Value end = b.add(b.item(StepField::Positions, first), 1);
+    return b.min(b.index(kKeyBlock), b.sub(end, b.mul(block, kKeyBlock)));
+  }
   Value rowOf(KernelBuilder &b, Value r) const { return b.add(first, b.div(r, group)); }
   /// Query head of query vector r.
   Value headOf(KernelBuilder &b, Value r) const { return b.add(b.mul(head, group), b.rem(r, group)); }
@@ -123,8 +128,14 @@ void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   for (int64_t panel = 0; panel < kKeyBlock / kPanel; ++panel) {
     Product product{gathered, queryOffsets, memory, b.add(start, panel * kPanel * dim), kPanel * depth,
                     kLanes * depth, depth, dim / depth, scores, kKeyBlock, false, oneRow()};
-    emitAttentionProduct(b, product, dim, count,
-                         [&](Value r) { return b.add(b.mul(r, kKeyBlock), panel * kPanel); });
+    auto multiply = [&] {
+      emitAttentionProduct(b, product, dim, count,
+                           [&](Value r) { return b.add(b.mul(r, kKeyBlock), panel * kPanel); });
+    };
+    if (panel && oneRow()) // the scores of later keys are masked, whatever they are
+      b.when(b.less(b.index(panel * kPanel), keysOf(b, block)), multiply);
+    else
+      multiply();
   }
 }
 
@@ -220,9 +231,12 @@ void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
   int64_t depth = reader ? reader->depth() : cache.depth;
   Value memory = reader ? reader->values(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.values, b.mul(block, kKeyBlock * dim));
+  Value steps; // later keys have weights of 0
+  if (oneRow())
+    steps = b.mul(b.ceilDiv(keysOf(b, block), 4 * depth), 4);
   b.loop(dim, kPanel, [&](Value column) {
-    Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, depth)), dim * depth,
-                    kLanes * depth, depth, kKeyBlock / depth, values, dim, true, oneRow()};
+    Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, depth)), dim * depth, kLanes * depth,
+                    depth, kKeyBlock / depth, values, dim, true, oneRow(), steps};
     emitAttentionProduct(b, product, kKeyBlock, count, [&](Value r) { return b.add(b.mul(r, dim), column); });
   });
 }

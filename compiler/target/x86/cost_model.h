@@ -12,6 +12,9 @@ namespace qwench::x86 {
 /// Bytes of a core's first data cache, by LLVM's name for the CPU; 32 KiB for a name that is not known.
 int64_t firstLevelCache(llvm::StringRef cpu);
 
+/// Bytes by which kernels fetch streams ahead, by LLVM's name for the CPU; 0: not at all.
+int64_t fetchAhead(llvm::StringRef cpu);
+
 /// The tile sizes of an op in steps of at most `rowBound` rows, in the order of its documented tile space. `input` is what
 /// the op multiplies a weight's elements with on this machine.
 llvm::SmallVector<int64_t> tileSizesOf(const Machine &machine, mlir::Operation *op, int64_t rowBound,

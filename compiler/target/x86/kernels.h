@@ -51,6 +51,7 @@ void gatherQuantizedRow(KernelBuilder &b, const Weight &table, mlir::Value token
 void emitRopeTable(KernelBuilder &b, mlir::Operation *op);
 void emitRope(KernelBuilder &b, mlir::Operation *op);
 void emitCacheWrite(KernelBuilder &b, mlir::Operation *op);
+mlir::Value qkNormRopeCacheTiles(KernelBuilder &b, mlir::Operation *op);
 void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
 /// Scratch that a tile of this many query vectors takes.

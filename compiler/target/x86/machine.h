@@ -15,6 +15,9 @@ struct Machine {
   bool int8Dot = false;     ///< dot products of four bytes: vpdpbusd
   bool byteShuffle = false; ///< shuffles of 64 bytes: vpshufb of AVX-512BW
   int64_t firstLevel = 32 << 10;  ///< bytes of a core's first data cache
+  /// Bytes that streams are asked for ahead of use: a core reads some 6 bytes a cycle and waits 400 cycles for memory. 0 where
+  /// the CPU's own prefetchers do better alone.
+  int64_t fetchAhead = 6 << 10;
 };
 
 } // namespace qwench::x86

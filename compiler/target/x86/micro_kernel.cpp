@@ -110,9 +110,11 @@ void emitMicroKernel(KernelBuilder &b, ValueRange arguments, const Product &p, i
 } // namespace
 
 void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes) {
+  if (!b.machine.fetchAhead)
+    return;
   int64_t size = cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8;
   for (int64_t line = 0; line < bytes; line += 64)
-    memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (kPrefetchBytes + line) / size)}, /*isWrite=*/false,
+    memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (b.machine.fetchAhead + line) / size)}, /*isWrite=*/false,
                                /*localityHint=*/3, /*isDataCache=*/true);
 }
 
@@ -146,7 +148,7 @@ void x86::forRowBlocks(KernelBuilder &b, Value begin, Value end, ArrayRef<int64_
 
 void x86::emitProduct(KernelBuilder &b, const Product &p, Value row, int64_t rows, Value cStart) {
   b.callShared(nameOf(p, rows),
-               {p.a, p.rowOffsets, row, p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride), b.index(p.steps), p.c,
-                cStart, b.index(p.cStride)},
+               {p.a, p.rowOffsets, row, p.b, p.bStart, b.index(p.stepStride), b.index(p.blockStride),
+                p.fewerSteps ? p.fewerSteps : b.index(p.steps), p.c, cStart, b.index(p.cStride)},
                [&](KernelBuilder &b, ValueRange arguments) { emitMicroKernel(b, arguments, p, rows); });
 }

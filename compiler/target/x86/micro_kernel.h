@@ -19,6 +19,7 @@ struct Product {
   int64_t cStride;        ///< elements from row to row of C
   bool accumulate;        ///< add to C instead of overwriting it
   bool stream = false;    ///< B comes from memory: few rows fetch what follows ahead of use
+  mlir::Value fewerSteps = {}; ///< of micro-kernels, where only the first columns of A and rows of B count; a multiple of 4
 };
 
 /// Rows of the largest micro-kernel there is on any machine.
@@ -33,11 +34,7 @@ llvm::SmallVector<int64_t> rowBlocks(const Machine &machine, int64_t sets = 1);
 /// of a product, as far as registers go.
 int64_t accumulatorsPerSum(const Machine &machine, int64_t rows, int64_t sets = 1);
 
-/// Bytes from a load to what is fetched along with it. A core reads some 6 bytes a cycle and waits 400 cycles for memory;
-/// hardware prefetchers alone stop at pages of 4 KiB.
-constexpr int64_t kPrefetchBytes = 6 << 10;
-
-/// Asks for what is kPrefetchBytes behind the `bytes` bytes from element `at` on.
+/// Asks for what is Machine::fetchAhead behind the `bytes` bytes from element `at` on; nothing where that is 0.
 void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes);
 
 /// Covers rows [begin, end) with blocks of these sizes, largest first and the others powers of two that sum up to every

@@ -36,7 +36,17 @@ struct GroupSum {
     GroupProduct &product = tile.product;
     product.format = format, product.b = panel, product.bStart = at, product.groups = groups, product.stream = stream;
     product.codesAt = b.mul(firstGroup, format.group), product.factsAt = b.add(b.mul(firstGroup, kGroupFacts), columns);
-    auto micro = [&](Value row, int64_t rows) { emitGroupProduct(b, product, row, rows, b.mul(row, kPanel)); };
+    // The first block asks for the panel's codes from memory; the others find them in a cache.
+    auto micro = [&](Value row, int64_t rows) {
+      auto multiply = [&](bool streams) {
+        product.stream = streams;
+        emitGroupProduct(b, product, row, rows, b.mul(row, kPanel));
+      };
+      if (!stream)
+        return multiply(false);
+      Value first = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(0));
+      b.choose(first, [&] { multiply(true); }, [&] { multiply(false); });
+    };
     auto microBlocks = groupRowBlocks(b.machine, format);
     if (!groupTilesFit(b.machine, format.group) || format.bits != 8 || !(consecutive || gathered))
       return forRowBlocks(b, b.index(0), count, microBlocks, micro);

@@ -127,25 +127,33 @@ void x86::emitCacheWrite(KernelBuilder &b, Operation *op) {
   });
 }
 
+Value x86::qkNormRopeCacheTiles(KernelBuilder &b, Operation *op) {
+  int64_t heads = cast<QkNormRopeCacheOp>(op).getCache().getType().getHeads();
+  return b.mul(b.ceilDiv(b.rowsOf(dest(op)), tileSizes(op)[0]), llvm::divideCeil(heads, tileSizes(op)[1]));
+}
+
 void x86::emitQkNormRopeCache(KernelBuilder &b, Operation *op) {
   auto fused = cast<QkNormRopeCacheOp>(op);
   CacheType cache = fused.getCache().getType();
   int64_t dim = cache.getDim(), groups = cache.getHeads();
   Rows qkv = b.rows(fused.getQkv()), table = b.rows(fused.getTable()), out = b.rows(dest(op));
-  int64_t heads = out.width / dim;
+  int64_t heads = out.width / dim, group = heads / groups, headTiles = llvm::divideCeil(groups, tileSizes(op)[1]);
   Weight qNorm = b.weight(fused.getQNorm()), kNorm = b.weight(fused.getKNorm());
   float eps = fused.getEps().convertToFloat();
   Value rotated = b.scratchAt(0, b.getF32Type());
   CacheWriter writer(b, cache, dim * 4);
-  forTileRows(b, op, dest(op), [&](Value row) {
+  auto [begin, end] = b.tileRange(b.div(b.tile, headTiles), b.rowsOf(dest(op)), tileSizes(op)[0]);
+  auto [firstHead, lastHead] = b.tileRange(b.rem(b.tile, headTiles), b.index(groups), tileSizes(op)[1]);
+  Value from = firstHead, to = lastHead;
+  b.loop(begin, end, 1, [&](Value row) {
     Value slot = b.item(StepField::Slots, row), position = b.item(StepField::Positions, row);
     Value source = b.mul(row, qkv.stride), tableRow = b.mul(row, table.stride);
-    b.loop(heads, 1, [&](Value head) {
+    b.loop(b.mul(from, group), b.mul(to, group), 1, [&](Value head) {
       Value at = b.mul(head, dim);
       rotateHead(b, qkv.memory, b.add(source, at), table, tableRow, dim, out.memory, b.add(b.mul(row, out.stride), at),
                  &qNorm, eps);
     });
-    b.loop(groups, 1, [&](Value head) {
+    b.loop(from, to, 1, [&](Value head) {
       CacheHead place = cacheHead(b, cache, slot, head);
       Value key = b.add(b.add(source, heads * dim), b.mul(head, dim));
       rotateHead(b, qkv.memory, key, table, tableRow, dim, rotated, b.index(0), &kNorm, eps);

@@ -36,8 +36,7 @@ struct StepToLLVM : PassWrapper<StepToLLVM, OperationPass<ModuleOp>> {
     auto operands = [plan](ImplicitLocOpBuilder &b, func::FuncOp, const EntryArguments &entry) -> SmallVector<Value> {
       Value zero = arith::ConstantIndexOp::create(b, 0);
       auto toIndex = [&](Value v) -> Value { return arith::IndexCastOp::create(b, b.getIndexType(), v); };
-      return {entry.step,           zero, zero, entry.team, scratchOf(b, plan, entry),
-              toIndex(entry.thread), toIndex(entry.threads)};
+      return {entry.step, zero, zero, entry.team, scratchOf(b, plan, entry), toIndex(entry.thread)};
     };
     if (failed(emitEntryPoints(getOperation(), {"x86-64", cpu, features, ""}, operands)))
       signalPassFailure();

@@ -15,7 +15,7 @@ ArrayRef<TileProgram> x86::tilePrograms() {
       {"qwen.fused_linear", linearTiles, emitLinear},
       {"qwen.rope", rowTiles, emitRope},
       {"qwen.cache_write", rowTiles, emitCacheWrite},
-      {"qwen.qk_norm_rope_cache", rowTiles, emitQkNormRopeCache},
+      {"qwen.qk_norm_rope_cache", qkNormRopeCacheTiles, emitQkNormRopeCache},
       {"qwen.attention", attentionTiles, emitAttention},
       {"qwen.attention_combine", attentionCombineTiles, emitAttentionCombine},
       {"qwen.swiglu", rowTiles, emitSwiglu},

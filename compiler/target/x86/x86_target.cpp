@@ -169,6 +169,7 @@ private:
     m.int8Dot = features.lookup("avx512vnni");
     m.byteShuffle = features.lookup("avx512bw");
     m.firstLevel = x86::firstLevelCache(cpu);
+    m.fetchAhead = x86::fetchAhead(cpu);
     return m;
   }
 

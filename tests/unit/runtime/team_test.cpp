@@ -45,6 +45,48 @@ TEST_P(TeamTest, EveryThreadRunsEveryStepOnce) {
   }
 }
 
+TEST_P(TeamTest, EveryTileGoesToOneThread) {
+  auto threads = team(GetParam());
+  const int launches = GetParam() > 16 ? 10 : 200;
+  std::vector<std::atomic<int>> taken(1000);
+  qwench::runOn(*threads, [&](int64_t thread, int64_t) {
+    for (int launch = 0; launch < launches; ++launch) {
+      for (int64_t tile = threads->share(thread, launch * 5); tile >= 0; tile = threads->take(thread)) {
+        ASSERT_LT(tile, launch * 5);
+        ++taken[tile];
+      }
+      threads->barrier();
+    }
+  });
+  for (int tile = 0; tile < 1000; ++tile)
+    EXPECT_EQ(taken[tile], std::max(0, launches - 1 - tile / 5)) << tile;
+}
+
+TEST(Team, TilesOfASlowThreadGoToTheOthers) {
+  auto threads = team(2);
+  std::vector<int64_t> order[2];
+  std::atomic<bool> stuck{false};
+  qwench::runOn(*threads, [&](int64_t thread, int64_t) {
+    int64_t tile = threads->share(thread, 10);
+    if (thread == 1) {
+      order[1].push_back(tile);
+      stuck = true;
+      while (stuck) // until the other one has done all the rest
+        sched_yield();
+      EXPECT_EQ(threads->take(1), -1);
+    } else {
+      while (!stuck)
+        sched_yield();
+      for (; tile >= 0; tile = threads->take(0))
+        order[0].push_back(tile);
+      stuck = false;
+    }
+    threads->barrier();
+  });
+  EXPECT_EQ(order[1], std::vector<int64_t>({5}));
+  EXPECT_EQ(order[0], std::vector<int64_t>({0, 1, 2, 3, 4, 9, 8, 7, 6}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Threads, TeamTest, testing::Values(1, 2, 3, 8, 64, 256));
 
 TEST(Team, SleepingThreadsWakeForTheNextStep) {

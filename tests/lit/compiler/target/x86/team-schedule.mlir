@@ -1,4 +1,4 @@
-// Every thread walks the step, takes consecutive tiles of each launch and meets the others behind it. What is
+// Every thread walks the step, takes tiles of each launch until none are left and meets the others behind it. What is
 // checked is the first dump, which is this pass's.
 // RUN: qwench-opt %s --qwen-lower="cpu=znver4" --mlir-print-ir-after-all -o /dev/null 2>&1 | FileCheck %s
 
@@ -7,6 +7,8 @@ module attributes {
   qwen.plan_hash = 42 : i64,
   qwen.program = {attention_flops_per_pair = 0 : i64, dtype = bf16, flops_per_output = 0 : i64, flops_per_token = 0 : i64, kv_dtype = "bf16", layers = 1 : i64, logits_stride = 32 : i64, max_context = 64 : i64, name = "model", vocab_size = 32 : i64, weight_bytes_per_token = 0 : i64}} {
   // CHECK-LABEL: (team-schedule)
+  // CHECK: func.func private @qwench_team_share(!llvm.ptr, index, index) -> index
+  // CHECK: func.func private @qwench_team_take(!llvm.ptr, index) -> index
   // CHECK: func.func private @qwench_team_barrier(!llvm.ptr)
 
   // A kernel stays as it is.
@@ -15,17 +17,18 @@ module attributes {
     return
   }
 
-  // CHECK: func.func @layer(%[[B:.*]]: !qwen.batch, %[[L:.*]]: index, %[[I:.*]]: index, %[[TEAM:.*]]: !llvm.ptr, %[[SCRATCH:.*]]: memref<?xi8>, %[[THREAD:.*]]: index, %[[THREADS:.*]]: index) {
+  // CHECK: func.func @layer(%[[B:.*]]: !qwen.batch, %[[L:.*]]: index, %[[I:.*]]: index, %[[TEAM:.*]]: !llvm.ptr, %[[SCRATCH:.*]]: memref<?xi8>, %[[THREAD:.*]]: index) {
   func.func @layer(%batch: !qwen.batch, %layer: index, %instance: index) {
     // CHECK: %[[N:.*]] = arith.constant 7 : index
     %n = arith.constant 7 : index
-    // CHECK: %[[P:.*]] = arith.muli %[[N]], %[[THREAD]]
-    // CHECK: %[[BEGIN:.*]] = arith.divui %[[P]], %[[THREADS]]
-    // CHECK: %[[NEXT:.*]] = arith.addi %[[THREAD]], %{{.*}}
-    // CHECK: %[[Q:.*]] = arith.muli %[[N]], %[[NEXT]]
-    // CHECK: %[[END:.*]] = arith.divui %[[Q]], %[[THREADS]]
-    // CHECK: scf.for %[[TILE:.*]] = %[[BEGIN]] to %[[END]]
-    // CHECK-NEXT: call @kernel(%[[B]], %[[L]], %[[I]], %[[SCRATCH]], %[[TILE]])
+    // CHECK: %[[FIRST:.*]] = call @qwench_team_share(%[[TEAM]], %[[THREAD]], %[[N]])
+    // CHECK: scf.while (%[[T:.*]] = %[[FIRST]])
+    // CHECK: %[[SOME:.*]] = arith.cmpi sge, %[[T]], %{{.*}}
+    // CHECK: scf.condition(%[[SOME]]) %[[T]]
+    // CHECK: ^bb0(%[[TILE:.*]]: index):
+    // CHECK-NEXT: func.call @kernel(%[[B]], %[[L]], %[[I]], %[[SCRATCH]], %[[TILE]])
+    // CHECK: %[[NEXT:.*]] = func.call @qwench_team_take(%[[TEAM]], %[[THREAD]])
+    // CHECK: scf.yield %[[NEXT]]
     // CHECK: }
     // CHECK-NEXT: call @qwench_team_barrier(%[[TEAM]])
     // CHECK-NOT: qwen.launch
@@ -34,8 +37,8 @@ module attributes {
   }
 
   // What calls a layer hands the team on.
-  // CHECK: func.func @prefill(%{{.*}}: !qwen.batch, %{{.*}}: index, %{{.*}}: index, %[[T:.*]]: !llvm.ptr, %[[S:.*]]: memref<?xi8>, %[[K:.*]]: index, %[[KS:.*]]: index) {
-  // CHECK: call @layer(%{{.*}}, %{{.*}}, %{{.*}}, %[[T]], %[[S]], %[[K]], %[[KS]])
+  // CHECK: func.func @prefill(%{{.*}}: !qwen.batch, %{{.*}}: index, %{{.*}}: index, %[[T:.*]]: !llvm.ptr, %[[S:.*]]: memref<?xi8>, %[[K:.*]]: index) {
+  // CHECK: call @layer(%{{.*}}, %{{.*}}, %{{.*}}, %[[T]], %[[S]], %[[K]])
   func.func @prefill(%batch: !qwen.batch, %layer: index, %instance: index) {
     call @layer(%batch, %layer, %instance) : (!qwen.batch, index, index) -> ()
     return
