@@ -235,7 +235,7 @@ void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
   if (oneRow())
     steps = b.mul(b.ceilDiv(keysOf(b, block), 4 * depth), 4);
   b.loop(dim, kPanel, [&](Value column) {
-    Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, depth)), dim * depth, kLanes * depth,
+    Product product{weights, weightOffsets, memory, b.add(start, b.mul(column, kKeyBlock)), kPanel * depth, kLanes * depth,
                     depth, kKeyBlock / depth, values, dim, true, oneRow(), steps};
     emitAttentionProduct(b, product, kKeyBlock, count, [&](Value r) { return b.add(b.mul(r, dim), column); });
   });

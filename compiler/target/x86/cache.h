@@ -3,8 +3,9 @@
 //
 // Capacity C (a multiple of 64 positions), vectors of D elements:
 //   cache [slots][layers][heads][keys, values][C * vectorBytes]
-// Keys of floats are panels of 32 positions, packed as weights [positions, D] are; values are steps of `depth` positions by
-// D columns. So both are the right operand of the micro-kernels as they lie.
+// Keys of floats are panels of 32 positions, packed as weights [positions, D] are; values are blocks of 64 positions, each
+// packed as weights [D, 64]: panels of 32 columns. So both are the right operand of the micro-kernels as they lie, and one
+// query's pass over a block reads each as one stream.
 //
 // Quantized keys and values are blocks of 64 positions, each [codes][scales: groups x 64][zero points: groups x 64]:
 //   keys    [4 x 16 positions][D / n][16 lanes: positions] words of n columns, n = 8 codes of 4 bits or 4 of 8 bits;
@@ -29,6 +30,9 @@ struct CacheHead {
   int64_t dim, depth; ///< depth: positions (values) or columns (keys) of a step of the micro-kernels
 };
 CacheHead cacheHead(KernelBuilder &b, qwen::CacheType type, mlir::Value slot, mlir::Value head);
+
+/// Where column `column` of a block of values begins, in elements from the block's first; a multiple of 16 columns.
+mlir::Value placeOfColumn(KernelBuilder &b, mlir::Value column, int64_t depth);
 
 /// The sizes of a block of 64 quantized keys or values, in bytes.
 struct CacheBlock {
@@ -74,7 +78,7 @@ public:
   int64_t depth() const { return element.isF32() ? 1 : 2; }
   /// The keys of a block: panels of 32 positions, D / depth() steps of 32.
   mlir::Value keys(KernelBuilder &b, const CacheHead &head, mlir::Value block);
-  /// The values of a block: 64 / depth() steps of D columns.
+  /// The values of a block: panels of 32 columns, 64 / depth() steps of 32.
   mlir::Value values(KernelBuilder &b, const CacheHead &head, mlir::Value block);
 
   /// S = Q K^T of a block for all query vectors: Q [vectors, D] and S [vectors, 64] in f32. Of a tile's queries, sumQueries

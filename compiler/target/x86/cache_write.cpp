@@ -18,6 +18,10 @@ CacheHead x86::cacheHead(KernelBuilder &b, CacheType type, Value slot, Value hea
   return result;
 }
 
+Value x86::placeOfColumn(KernelBuilder &b, Value column, int64_t depth) {
+  return b.add(b.mul(b.div(column, kPanel), kPanel * kKeyBlock), b.mul(b.rem(column, kPanel), depth));
+}
+
 CacheBlock::CacheBlock(CacheType type) : quant(type.getQuant()), dim(type.getDim()) {
   columns = quant.groupColumns(dim), groups = dim / columns, bits = quant.codeBits();
   scalesAt = kKeyBlock * dim * bits / 8;
@@ -43,9 +47,11 @@ void writeFloatKey(KernelBuilder &b, const CacheHead &head, Value source, Value 
 /// One head's value, `dim` f32 at `source`. Rows of one step of two positions belong to different tiles: only the row's
 /// own lanes are stored, so that no tile writes what another one owns.
 void writeFloatValue(KernelBuilder &b, const CacheHead &head, Value source, Value at, Value position) {
-  Value target = b.add(head.values, b.mul(b.div(position, head.depth), head.dim * head.depth));
+  Value block = b.add(head.values, b.mul(b.div(position, kKeyBlock), kKeyBlock * head.dim));
+  Value target = b.add(block, b.mul(b.div(b.rem(position, kKeyBlock), head.depth), kPanel * head.depth));
+  auto place = [&](Value column) { return b.add(target, placeOfColumn(b, column, head.depth)); };
   if (head.depth == 1) {
-    b.loop(head.dim, kLanes, [&](Value i) { b.store(b.load(source, b.add(at, i)), head.memory, b.add(target, i)); });
+    b.loop(head.dim, kLanes, [&](Value i) { b.store(b.load(source, b.add(at, i)), head.memory, place(i)); });
     return;
   }
   // As integers: a CPU without bf16 would convert each lane of a masked store to f32 and back.
@@ -66,7 +72,7 @@ void writeFloatValue(KernelBuilder &b, const CacheHead &head, Value source, Valu
     Value bits = vector::BitCastOp::create(b, VectorType::get({kLanes}, b.getI16Type()), rounded);
     Value low = arith::ExtUIOp::create(b, wordVector(b), bits);
     Value spread = vector::BitCastOp::create(b, pairs, ori(b, low, shl(b, low, 16)));
-    vector::MaskedStoreOp::create(b, halves, ValueRange{b.add(target, b.mul(i, 2))}, lanes, spread);
+    vector::MaskedStoreOp::create(b, halves, ValueRange{place(i)}, lanes, spread);
   });
 }
 

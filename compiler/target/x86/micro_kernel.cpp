@@ -110,11 +110,15 @@ void emitMicroKernel(KernelBuilder &b, ValueRange arguments, const Product &p, i
 } // namespace
 
 void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes) {
-  if (!b.machine.fetchAhead)
+  prefetch(b, memory, at, bytes, b.machine.fetchAhead);
+}
+
+void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes, int64_t ahead) {
+  if (!ahead)
     return;
   int64_t size = cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8;
   for (int64_t line = 0; line < bytes; line += 64)
-    memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (b.machine.fetchAhead + line) / size)}, /*isWrite=*/false,
+    memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (ahead + line) / size)}, /*isWrite=*/false,
                                /*localityHint=*/3, /*isDataCache=*/true);
 }
 
