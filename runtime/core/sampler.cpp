@@ -1,5 +1,7 @@
 #include "runtime/core/sampler.h"
 
+#include "runtime/abi/token_weight.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -54,8 +56,8 @@ void collect(const float *logits, int64_t count, int32_t k, std::vector<Candidat
   }
 }
 
-double totalWeight(const std::vector<Candidate> &candidates) {
-  double total = 0;
+int64_t totalWeight(const std::vector<Candidate> &candidates) {
+  int64_t total = 0;
   for (const Candidate &candidate : candidates)
     total += candidate.weight;
   return total;
@@ -63,10 +65,10 @@ double totalWeight(const std::vector<Candidate> &candidates) {
 
 /// Keeps the likeliest tokens that reach a share p of the total together, at least one.
 void keepTopP(double p, std::vector<Candidate> &candidates) {
-  const double wanted = p * totalWeight(candidates);
+  const int64_t wanted = shareOf(p, totalWeight(candidates));
   std::make_heap(candidates.begin(), candidates.end(), lessLikely);
   auto end = candidates.end();
-  double sum = 0;
+  int64_t sum = 0;
   do {
     std::pop_heap(candidates.begin(), end, lessLikely);
     sum += (--end)->weight;
@@ -95,27 +97,27 @@ int32_t likeliestToken(const float *logits, int64_t count) {
   return static_cast<int32_t>(std::find(logits, logits + count, best) - logits);
 }
 
-int32_t drawToken(const float *logits, int64_t count, const QwenchSampling &sampling, Random &random,
+int32_t drawToken(const float *logits, int64_t count, const QwenchSampling &sampling, double uniform,
                   std::vector<Candidate> &scratch) {
   const int32_t best = likeliestToken(logits, count);
-  if (best < 0 || sampling.temperature == 0)
-    return best;
-  const double u = random.uniform();
-  const double top = logits[best];
-  if (std::isinf(top))
+  if (best < 0 || sampling.temperature == 0 || std::isinf(logits[best]))
     return best;
   collect(logits, count, sampling.top_k, scratch);
+  const float scale = tokenScale(sampling.temperature);
   for (Candidate &candidate : scratch)
-    candidate.weight = std::exp((candidate.logit - top) / sampling.temperature);
+    candidate.weight = tokenWeight(candidate.logit, logits[best], scale);
   if (sampling.top_p < 1)
     keepTopP(sampling.top_p, scratch);
-  if (sampling.min_p > 0) // the likeliest token's weight is 1
-    std::erase_if(scratch, [&](const Candidate &candidate) { return candidate.weight < sampling.min_p; });
-  double left = u * totalWeight(scratch);
+  const int64_t least = shareOf(sampling.min_p, kTopWeight);
+  std::erase_if(scratch, [&](const Candidate &candidate) { return candidate.weight < least; });
+  if (sampling.top_k > 0 || sampling.top_p < 1) // what was chosen by likelihood
+    std::sort(scratch.begin(), scratch.end(),
+              [](const Candidate &a, const Candidate &b) { return a.token < b.token; });
+  int64_t left = placeOf(uniform, totalWeight(scratch));
   for (const Candidate &candidate : scratch)
     if ((left -= candidate.weight) < 0)
       return candidate.token;
-  return best; // rounding left a remainder
+  return best; // not reached: `left` is less than the total
 }
 
 double logSumExp(const float *logits, int64_t count) {

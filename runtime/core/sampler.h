@@ -3,7 +3,6 @@
 #pragma once
 
 #include "runtime/abi/qwench.h"
-#include "runtime/core/random.h"
 
 #include <vector>
 
@@ -13,7 +12,7 @@ namespace qwench {
 struct Candidate {
   float logit;
   int32_t token;
-  double weight; // exp((logit - highest) / temperature)
+  int64_t weight; // see runtime/abi/token_weight.h
 };
 
 /// nullptr, or what is wrong with the parameters ("expected temperature >= 0").
@@ -23,10 +22,10 @@ const char *checkSampling(const QwenchSampling &sampling);
 /// -infinity.
 int32_t likeliestToken(const float *logits, int64_t count);
 
-/// Draws one of `count` tokens with parameters that checkSampling accepts; -1 as above. `scratch` is working
-/// memory, which does not grow past count elements. Takes one number from `random` unless the temperature is
-/// 0.
-int32_t drawToken(const float *logits, int64_t count, const QwenchSampling &sampling, Random &random,
+/// Draws one of `count` tokens with parameters that checkSampling accepts; -1 as above. `uniform` in [0, 1)
+/// says which of those that may be drawn: their weights follow each other by token id. At temperature 0 it is
+/// not looked at. `scratch` is working memory, which does not grow past count elements.
+int32_t drawToken(const float *logits, int64_t count, const QwenchSampling &sampling, double uniform,
                   std::vector<Candidate> &scratch);
 
 /// log(sum(exp(logits))) of `count` logits, in double precision.

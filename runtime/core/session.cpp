@@ -352,7 +352,8 @@ Outcome Session::sample(int32_t sequence, const QwenchSampling &sampling, int32_
   if (!slot.drawn)
     slot.random = Random(sampling.seed);
   slot.drawn = true;
-  int32_t drawn = drawToken(from, sampleable, sampling, slot.random, scratch);
+  const double uniform = sampling.temperature == 0 ? 0 : slot.random.uniform();
+  const int32_t drawn = drawToken(from, sampleable, sampling, uniform, scratch);
   if (drawn < 0)
     return {QWENCH_ERROR_MODEL, "the model's logits are not numbers"};
   *token = drawn;

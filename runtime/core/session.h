@@ -3,6 +3,7 @@
 #pragma once
 
 #include "runtime/abi/qwench.h"
+#include "runtime/core/random.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/weights.h"
 #include "runtime/device/device_program.h"

@@ -1,5 +1,8 @@
 #include "runtime/core/sampler.h"
 
+#include "runtime/abi/token_weight.h"
+#include "runtime/core/random.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -55,7 +58,7 @@ TEST_P(SamplerTest, DrawsFollowTheDistribution) {
   const int draws = 40000;
   std::vector<int> counts(logits.size());
   for (int i = 0; i < draws; ++i)
-    ++counts[drawToken(logits.data(), logits.size(), GetParam(), random, scratch)];
+    ++counts[drawToken(logits.data(), logits.size(), GetParam(), random.uniform(), scratch)];
   for (size_t id = 0; id < logits.size(); ++id) {
     const double p = probabilities[id], deviation = std::sqrt(draws * p * (1 - p));
     EXPECT_NEAR(counts[id], draws * p, 5 * deviation) << id; // exact where p is 0 or 1
@@ -85,19 +88,67 @@ TEST(Sampler, NaNIsNeverDrawn) {
   Random random(1);
   std::vector<Candidate> scratch;
   for (int i = 0; i < 200; ++i)
-    EXPECT_THAT(drawToken(logits.data(), 5, {5, 0, 1, 0, 0}, random, scratch), testing::AnyOf(1, 3));
+    EXPECT_THAT(drawToken(logits.data(), 5, {5, 0, 1, 0, 0}, random.uniform(), scratch),
+                testing::AnyOf(1, 3));
   std::vector<float> none(20, kNaN);
   EXPECT_EQ(likeliestToken(none.data(), 20), -1);
-  EXPECT_EQ(drawToken(none.data(), 20, {1, 3, 0.5, 0, 0}, random, scratch), -1);
+  EXPECT_EQ(drawToken(none.data(), 20, {1, 3, 0.5, 0, 0}, random.uniform(), scratch), -1);
 }
 
 TEST(Sampler, InfiniteAndTinyTemperaturesWork) {
   std::vector<float> logits = {0, kInfinity, 3};
   Random random(1);
   std::vector<Candidate> scratch;
-  EXPECT_EQ(drawToken(logits.data(), 3, {1, 0, 1, 0, 0}, random, scratch), 1);
+  EXPECT_EQ(drawToken(logits.data(), 3, {1, 0, 1, 0, 0}, random.uniform(), scratch), 1);
   logits[1] = -500;
-  EXPECT_EQ(drawToken(logits.data(), 3, {1e-30f, 0, 1, 0, 0}, random, scratch), 2);
+  EXPECT_EQ(drawToken(logits.data(), 3, {1e-30f, 0, 1, 0, 0}, random.uniform(), scratch), 2);
+}
+
+TEST(Sampler, WeightsFollowEachOtherByTokenId) {
+  std::vector<Candidate> scratch;
+  const std::vector<float> logits = {0, std::log(2.0f), kNaN, std::log(5.0f), 0};
+  auto draw = [&](const QwenchSampling &s, double uniform) {
+    return drawToken(logits.data(), 5, s, uniform, scratch);
+  };
+  const QwenchSampling all = {1, 0, 1, 0, 0}, two = {1, 2, 1, 0, 0}, three = {1, 3, 1, 0, 0},
+                       share = {1, 0, 0.7f, 0, 0};
+  for (auto [ninths, token] :
+       {std::pair(0.0, 0), {0.9, 0}, {1.1, 1}, {2.9, 1}, {3.1, 3}, {7.9, 3}, {8.1, 4}, {8.99, 4}})
+    EXPECT_EQ(draw(all, ninths / 9), token) << ninths;
+  for (auto [sevenths, token] : {std::pair(0.0, 1), {1.9, 1}, {2.1, 3}, {6.9, 3}}) {
+    EXPECT_EQ(draw(two, sevenths / 7), token) << sevenths;
+    EXPECT_EQ(draw(share, sevenths / 7), token) << sevenths; // 5/9 are too few
+  }
+  for (auto [eighths, token] : {std::pair(0.9, 0), {1.1, 1}, {3.1, 3}, {7.9, 3}}) // of equals the lower id
+    EXPECT_EQ(draw(three, eighths / 8), token) << eighths;
+}
+
+TEST(TokenWeight, IsThePowerThatItStandsFor) {
+  int64_t last = 0;
+  for (float difference = -28; difference <= 0; difference += 0x1p-12f) {
+    const int64_t weight = tokenWeight(difference, 0, tokenScale(1));
+    const double exact = std::exp(static_cast<double>(difference)) * kTopWeight;
+    EXPECT_NEAR(static_cast<double>(weight), exact, 2e-6 * exact + 1) << difference;
+    EXPECT_GE(weight, last) << difference;
+    last = weight;
+  }
+  for (float temperature : {1e-45f, 1e-3f, 0.6f, 1.0f, 3e38f}) {
+    EXPECT_EQ(tokenWeight(5, 5, tokenScale(temperature)), kTopWeight) << temperature;
+    EXPECT_GE(tokenWeight(-3e38f, 3e38f, tokenScale(temperature)), 0) << temperature;
+  }
+  EXPECT_EQ(tokenWeight(-44, 0, tokenScale(1)), 0);
+}
+
+TEST(TokenWeight, SharesAndPlacesLieWithinTheTotal) {
+  for (int64_t total : {int64_t(1), int64_t(3), kTopWeight, (int64_t(1) << 62) + 12345}) {
+    EXPECT_EQ(shareOf(0, total), 0);
+    EXPECT_EQ(placeOf(0, total), 0);
+    EXPECT_LE(placeOf(1 - 0x1p-53, total), total - 1);
+    EXPECT_LE(shareOf(1 - 0x1p-24, total), total);
+  }
+  EXPECT_EQ(shareOf(0.5, 3), 2);
+  EXPECT_EQ(shareOf(0.5, 4), 2);
+  EXPECT_EQ(placeOf(0.5, 3), 1);
 }
 
 TEST(Sampler, ParametersOutsideTheirRangeAreNamed) {
