@@ -37,7 +37,7 @@ def Qwen_BatchType : Qwen_Type<"Batch", "batch"> {
   let description = [{
     For each of `T` rows: token id, position in its sequence, cache slot of the sequence, and the sequence's known
     length; and the list of the `O` rows whose logits are wanted. Rows of one sequence stand in ascending, consecutive
-    positions.
+    positions. Or the draws of tokens from rows of logits.
   }];
 }
 

@@ -80,6 +80,7 @@ QWEN_BUFFER_EFFECTS(SwigluOp)
 QWEN_BUFFER_EFFECTS(AddOp)
 QWEN_BUFFER_EFFECTS(RouterOp)
 QWEN_BUFFER_EFFECTS(OutputRowsOp)
+QWEN_BUFFER_EFFECTS(SampleOp)
 QWEN_BUFFER_EFFECTS(FusedLinearOp)
 QWEN_BUFFER_EFFECTS(FusedRouterOp)
 QWEN_BUFFER_EFFECTS(QuantizeOp)
@@ -337,6 +338,20 @@ LogicalResult OutputRowsOp::verify() {
   if (failed(verifySemantics(*this, 1)))
     return failure();
   return expectExtent(*this, "result extent", lastExtent(getInput()), lastExtent(output(*this)));
+}
+
+LogicalResult SampleOp::verify() {
+  if (failed(verifySemantics(*this, 1)) || failed(expectRank(*this, "logits", getLogits(), 2)) ||
+      failed(expectRank(*this, "result", output(*this), 1)))
+    return failure();
+  if (!shaped(getLogits()).getElementType().isF32() || !shaped(output(*this)).getElementType().isSignlessInteger(32))
+    return emitOpError() << "expected logits of f32 and a result of i32, found " << getLogits().getType() << " and "
+                         << output(*this).getType();
+  constexpr int64_t most = int64_t(1) << 22; // whose weights have a sum of 63 bits
+  if (int64_t vocabulary = lastExtent(getLogits()); vocabulary < 1 || vocabulary > most)
+    return emitOpError() << "expected a vocabulary of 1 to " << most << ", found "
+                         << (ShapedType::isDynamic(vocabulary) ? "a dynamic one" : std::to_string(vocabulary));
+  return success();
 }
 
 //===-- Fused level ---------------------------------------------------------------------------------------------===//

@@ -95,14 +95,19 @@ def Qwen_BatchSizeOp : Qwen_Op<"batch_size", [Pure]> {
 }
 
 def Qwen_BufferOp : Qwen_Op<"buffer", [Pure]> {
-  let summary = "a buffer of the planned stage: bytes of the arena, or the step's logits";
+  let summary = "a buffer of the planned stage: bytes of the arena, or the step's logits or drawn tokens";
   let description = [{
-    `rows` is the dynamic leading extent. `offset` counts bytes from the start of the arena; `logits` names the caller's
-    result buffer instead.
+    `rows` is the dynamic leading extent. `offset` counts bytes from the start of the arena; `logits` and `drawn` name the
+    caller's result buffers instead.
   }];
-  let arguments = (ins Optional<Index>:$rows, I64Attr:$offset, UnitAttr:$logits);
+  let arguments = (ins Optional<Index>:$rows, I64Attr:$offset, UnitAttr:$logits, UnitAttr:$drawn);
   let results = (outs AnyStridedMemRef:$result);
-  let assemblyFormat = "(`[` $rows^ `]`)? `at` $offset (`logits` $logits^)? attr-dict `:` type($result)";
+  let assemblyFormat = [{
+    (`[` $rows^ `]`)? `at` $offset (`logits` $logits^)? (`drawn` $drawn^)? attr-dict `:` type($result)
+  }];
+  let extraClassDeclaration = [{
+    bool isInArena() { return !getLogits() && !getDrawn(); }
+  }];
 }
 
 //===-- Model level ---------------------------------------------------------------------------------------------===//
@@ -288,6 +293,31 @@ def Qwen_OutputRowsOp : Qwen_TileOp<"output_rows"> {
   let assemblyFormat = "`(` $input `,` $batch `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
 }
 
+def Qwen_SampleOp : Qwen_TileOp<"sample"> {
+  let summary = "a token for each draw of the step: [draws]";
+  let description = [{
+    Draw d (QwenchDraw in runtime/abi/program.h) takes one of row `row(d)` of `logits` [O, V]. Candidates are the ids below
+    `candidates(d)` whose logit is neither NaN nor -infinity; a is likelier than b if its logit is greater, or equal and its
+    id lower. Without a candidate the token is -1; at temperature 0, or if the likeliest logit is infinite, it is the
+    likeliest. Else, in this order:
+    - temperature: a candidate weighs `exp((logit - likeliest) / temperature)`, an integer in units of 2^-40
+      (runtime/abi/token_weight.h has each operation), so that no sum depends on its order;
+    - top_k: the k likeliest stay; 0: all;
+    - top_p: of these the likeliest that have a share p of the weight together, at least one; 1: all;
+    - min_p: of these, those that weigh at least min_p times the likeliest.
+    The weights of those that are left follow each other by id; the token is the one at `uniform(d)` of their total.
+    Tiles: draws.
+
+    ```mlir
+    %id = qwen.sample(%logits, %batch) : (tensor<?x151936xf32>, !qwen.batch) -> tensor<?xi32>
+    ```
+  }];
+  let arguments = (ins Qwen_Shaped:$logits, Qwen_BatchType:$batch, Variadic<AnyStridedMemRef>:$dests,
+                       OptionalAttr<DenseI64ArrayAttr>:$tile);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = "`(` $logits `,` $batch `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
+}
+
 //===-- Fused level ---------------------------------------------------------------------------------------------===//
 
 def Qwen_FusedLinearOp : Qwen_TileOp<"fused_linear", [AttrSizedOperandSegments]> {
@@ -419,13 +449,16 @@ def Qwen_StepField : I32EnumAttr<"StepField", "a member of the step that a runti
     I32EnumAttrCase<"OutputRows", 4, "output_rows">, I32EnumAttrCase<"Rows", 5, "rows">,
     I32EnumAttrCase<"Outputs", 6, "outputs">, I32EnumAttrCase<"CacheCapacity", 7, "cache_capacity">,
     I32EnumAttrCase<"Arena", 8, "arena">, I32EnumAttrCase<"Weights", 9, "weights">,
-    I32EnumAttrCase<"Cache", 10, "cache">, I32EnumAttrCase<"Logits", 11, "logits">]> {
+    I32EnumAttrCase<"Cache", 10, "cache">, I32EnumAttrCase<"Logits", 11, "logits">,
+    I32EnumAttrCase<"Draws", 12, "draws">, I32EnumAttrCase<"Drawn", 13, "drawn">]> {
   let cppNamespace = "::qwench::qwen";
 }
 
 def Qwen_StepFieldOp : Qwen_Op<"step_field", [Pure]> {
   let summary = "a member of the step: a number, or memory as a flat buffer";
-  let description = "The members are those of QwenchStep in runtime/abi/program.h, in that order.";
+  let description = [{
+    The members are those of QwenchStep in runtime/abi/program.h, in that order. Draws are doubles, member by member.
+  }];
   let arguments = (ins Qwen_BatchType:$batch, Qwen_StepField:$field);
   let results = (outs AnyTypeOf<[Index, AnyStridedMemRef]>:$result);
   let assemblyFormat = "$batch $field attr-dict `:` type($result)";

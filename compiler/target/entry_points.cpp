@@ -36,7 +36,7 @@ LogicalResult emitEntryPoints(ModuleOp module, const ProgramFacts &facts, EntryO
   if (failed(checkProgramAttributes(module)))
     return failure();
   lowerStepFields(module);
-  for (StringRef entry : {"prefill", "decode"})
+  for (StringRef entry : {"prefill", "decode", "sample"})
     if (auto function = module.lookupSymbol<func::FuncOp>(entry))
       emitEntryPoint(function, operands);
   auto internal = LLVM::LinkageAttr::get(module.getContext(), LLVM::Linkage::Internal);

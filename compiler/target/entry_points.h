@@ -19,7 +19,7 @@ struct EntryArguments {
 using EntryOperands = llvm::function_ref<llvm::SmallVector<mlir::Value>(
     mlir::ImplicitLocOpBuilder &b, mlir::func::FuncOp inner, const EntryArguments &arguments)>;
 
-/// Step members become loads; `prefill` and `decode` are called by entry points of the C signature
+/// Step members become loads; `prefill`, `decode` and `sample` (where there is one) are called by entry points of the C signature
 /// `void qwench_step_<entry>(const QwenchStep *, int64_t thread, int64_t threads)`; every func.func with a body is internal;
 /// `qwench_program` describes the program; the module's qwen attributes, which `operands` may still read, are gone.
 /// Fails on a module that was not planned.

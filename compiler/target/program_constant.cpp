@@ -113,5 +113,9 @@ void qwench::emitProgramConstant(ModuleOp module, const ProgramFacts &facts) {
     w.null();
   else
     w.address(facts.device);
+  if (module.lookupSymbol("qwench_step_sample"))
+    w.address("qwench_step_sample");
+  else
+    w.null();
   w.finish("qwench_program", /*external=*/true);
 }

@@ -40,6 +40,17 @@ void StepBuilder::choose(Value condition, llvm::function_ref<void()> yes, llvm::
   no();
 }
 
+StepBuilder::Yield StepBuilder::choose(Value condition, TypeRange types, llvm::function_ref<Yield()> yes,
+                                       llvm::function_ref<Yield()> no) {
+  auto branch = scf::IfOp::create(*this, types, condition, /*addThenBlock=*/true, /*addElseBlock=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(branch.thenBlock());
+  scf::YieldOp::create(*this, yes());
+  setInsertionPointToStart(branch.elseBlock());
+  scf::YieldOp::create(*this, no());
+  return Yield(branch.getResults());
+}
+
 MemRefType StepBuilder::flat(Type element) {
   return MemRefType::get({ShapedType::kDynamic}, element, MemRefLayoutAttrInterface(), memorySpace);
 }
@@ -90,8 +101,8 @@ Rows StepBuilder::rows(Value plannedBuffer) {
   for (int64_t extent : type.getShape().drop_front())
     rows.width *= extent;
   rows.stride = type.getStridesAndOffset().first.front();
-  if (buffer.getLogits())
-    rows.memory = field(StepField::Logits, flat(rows.element));
+  if (!buffer.isInArena())
+    rows.memory = field(buffer.getLogits() ? StepField::Logits : StepField::Drawn, flat(rows.element));
   else
     rows.memory = view(field(StepField::Arena, flat(getI8Type())), index(buffer.getOffset()), inMemory(rows.element));
   return rows;

@@ -84,6 +84,8 @@ public:
              llvm::function_ref<Yield(Value, ValueRange)> body);
   void when(Value condition, llvm::function_ref<void()> body);
   void choose(Value condition, llvm::function_ref<void()> yes, llvm::function_ref<void()> no);
+  /// What `yes` or `no` gives: values of these types.
+  Yield choose(Value condition, mlir::TypeRange types, llvm::function_ref<Yield()> yes, llvm::function_ref<Yield()> no);
 
   // The step.
   mlir::MemRefType flat(mlir::Type element);

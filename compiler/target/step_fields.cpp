@@ -20,7 +20,8 @@ constexpr size_t kFieldOffsets[] = {
     offsetof(QwenchStep, tokens),      offsetof(QwenchStep, positions),      offsetof(QwenchStep, slots),
     offsetof(QwenchStep, context_lengths), offsetof(QwenchStep, output_rows), offsetof(QwenchStep, rows),
     offsetof(QwenchStep, outputs),     offsetof(QwenchStep, cache_capacity), offsetof(QwenchStep, arena),
-    offsetof(QwenchStep, weights),     offsetof(QwenchStep, cache),          offsetof(QwenchStep, logits)};
+    offsetof(QwenchStep, weights),     offsetof(QwenchStep, cache),          offsetof(QwenchStep, logits),
+    offsetof(QwenchStep, draws),       offsetof(QwenchStep, drawn)};
 
 } // namespace
 

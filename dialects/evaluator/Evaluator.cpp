@@ -37,7 +37,7 @@ const Entry *findEntry(StringRef name) {
       entry<QuantizeOp>(),
       entry<DispatchOp>(),        entry<GroupedLinearOp>(),
       entry<CombineOp>(),         entry<GroupedLinearCombineOp>(),
-      entry<AttentionCombineOp>(),
+      entry<AttentionCombineOp>(), entry<SampleOp>(),
   };
   const Entry *found = llvm::find_if(table, [&](const Entry &candidate) { return candidate.name == name; });
   return found == std::end(table) ? nullptr : found;

@@ -1,5 +1,7 @@
 #include "dialects/evaluator/Math.h"
 
+#include "runtime/abi/token_weight.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -104,6 +106,41 @@ std::pair<Tensor, Integers> router(const Tensor &logits, int64_t topK, bool norm
       weights.row(t)[j] = static_cast<float>(std::exp(row[experts.row(t)[j]] - highest) / sum);
   }
   return {std::move(weights), std::move(experts)};
+}
+
+int32_t sample(const float *logits, const QwenchDraw &draw) {
+  std::vector<int32_t> ids; // of what is left, by likelihood
+  for (int32_t id = 0; id < static_cast<int32_t>(draw.candidates); ++id)
+    if (logits[id] > -INFINITY)
+      ids.push_back(id);
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  if (ids.empty() || draw.temperature == 0 || std::isinf(logits[ids[0]]))
+    return ids.empty() ? -1 : ids[0];
+  const float top = logits[ids[0]], scale = tokenScale(static_cast<float>(draw.temperature));
+  auto weight = [&](int32_t id) { return tokenWeight(logits[id], top, scale); };
+  auto total = [&] {
+    int64_t sum = 0;
+    for (int32_t id : ids)
+      sum += weight(id);
+    return sum;
+  };
+  if (draw.top_k > 0 && draw.top_k < static_cast<double>(ids.size()))
+    ids.resize(static_cast<size_t>(draw.top_k));
+  if (draw.top_p < 1) {
+    const int64_t wanted = shareOf(draw.top_p, total());
+    size_t kept = 0;
+    for (int64_t sum = 0; kept == 0 || sum < wanted; ++kept)
+      sum += weight(ids[kept]);
+    ids.resize(kept);
+  }
+  const int64_t least = shareOf(draw.min_p, kTopWeight);
+  std::erase_if(ids, [&](int32_t id) { return weight(id) < least; });
+  std::sort(ids.begin(), ids.end());
+  const int64_t place = placeOf(draw.uniform, total());
+  size_t i = 0;
+  for (int64_t sum = weight(ids[0]); sum <= place; sum += weight(ids[i]))
+    ++i;
+  return ids[i];
 }
 
 std::pair<Integers, Integers> dispatch(const Integers &experts, int64_t expertCount) {

@@ -36,6 +36,9 @@ Tensor add(const Tensor &lhs, const Tensor &rhs);
 /// renormalised to sum 1 if asked: weights and experts [T, k].
 std::pair<Tensor, Integers> router(const Tensor &logits, int64_t topK, bool normalize);
 
+/// What qwen.sample draws from the logits of a vocabulary; `draw.row` is not looked at.
+int32_t sample(const float *logits, const QwenchDraw &draw);
+
 /// Counting sort of the pairs t * k + j by experts[t, j]: offsets [E + 1], pairs [T * k].
 std::pair<Integers, Integers> dispatch(const Integers &experts, int64_t expertCount);
 

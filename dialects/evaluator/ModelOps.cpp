@@ -229,6 +229,20 @@ Status evaluate(ExpertsOp op, Frame &frame) {
   return frame.set(op.getResult(), std::move(result));
 }
 
+Status evaluate(SampleOp op, Frame &frame) {
+  const Tensor &logits = frame.tensor(op.getLogits());
+  Integers drawn({static_cast<int64_t>(frame.state.batch.draws.size())});
+  for (auto [draw, token] : llvm::zip(frame.state.batch.draws, drawn.data)) {
+    if (!(draw.row >= 0 && draw.row < static_cast<double>(logits.rows())))
+      return userError("qwen.sample: expected a row below " + std::to_string(logits.rows()) + ", found " + std::to_string(draw.row));
+    if (!(draw.candidates >= 0 && draw.candidates <= static_cast<double>(logits.columns())))
+      return userError("qwen.sample: expected at most " + std::to_string(logits.columns()) + " candidates, found " +
+                       std::to_string(draw.candidates));
+    token = sample(logits.row(static_cast<int64_t>(draw.row)), draw);
+  }
+  return frame.set(op.getResults()[0], std::move(drawn));
+}
+
 Status evaluate(OutputRowsOp op, Frame &frame) {
   const Tensor &x = frame.tensor(op.getInput());
   const std::vector<int32_t> &rows = frame.state.batch.outputRows;

@@ -28,6 +28,7 @@ Status evaluate(qwen::AddOp op, Frame &frame);
 Status evaluate(qwen::RouterOp op, Frame &frame);
 Status evaluate(qwen::ExpertsOp op, Frame &frame);
 Status evaluate(qwen::OutputRowsOp op, Frame &frame);
+Status evaluate(qwen::SampleOp op, Frame &frame);
 
 // Fused level.
 Status evaluate(qwen::FusedLinearOp op, Frame &frame);

@@ -1,6 +1,8 @@
 // What values are while they are evaluated.
 #pragma once
 
+#include "runtime/abi/program.h"
+
 #include <cstdint>
 #include <memory>
 #include <variant>
@@ -37,6 +39,7 @@ using Integers = Array<int32_t>;
 struct BatchRows {
   std::vector<int32_t> tokens, positions, slots, contextLengths;
   std::vector<int32_t> outputRows; ///< rows whose logits are wanted
+  std::vector<QwenchDraw> draws;   ///< of qwen.sample
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
 };

@@ -105,7 +105,7 @@ template <typename Op> TileOp describe(Op op, Value inPlace = {}) {
 std::optional<TileOp> describeTileOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<TileOp>>(op)
       .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, AttentionCombineOp, SwigluOp, RouterOp,
-            OutputRowsOp, QkNormRopeCacheOp, FusedRouterOp, QuantizeOp, DispatchOp, GroupedLinearOp>(
+            OutputRowsOp, SampleOp, QkNormRopeCacheOp, FusedRouterOp, QuantizeOp, DispatchOp, GroupedLinearOp>(
           [](auto tileOp) { return describe(tileOp); })
       .Case<FusedLinearOp, CombineOp, GroupedLinearCombineOp>(
           [](auto tileOp) { return describe(tileOp, tileOp.getResidual()); })
@@ -148,7 +148,7 @@ private:
   }
 
   void checkBuffer(BufferOp buffer) {
-    if (buffer.getLogits())
+    if (!buffer.isInArena())
       return;
     std::optional<int64_t> bytes = bytesOf(buffer, rowBound);
     int64_t offset = buffer.getOffset(), end;
@@ -163,7 +163,7 @@ private:
   /// Whether two buffers of the arena share bytes.
   bool overlap(Value a, Value b) {
     auto first = a.getDefiningOp<BufferOp>(), second = b.getDefiningOp<BufferOp>();
-    if (!first || !second || first.getLogits() || second.getLogits())
+    if (!first || !second || !first.isInArena() || !second.isInArena())
       return false;
     int64_t firstBytes = bytesOf(first, rowBound).value_or(0),
             secondBytes = bytesOf(second, rowBound).value_or(0);

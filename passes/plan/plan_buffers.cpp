@@ -1,6 +1,7 @@
 // plan-buffers
 // Assumes: fused stage with planned weights; @forward(batch, cache) and layer functions (x, rope, batch, cache, layer,
-// instance). Guarantees: entry points @prefill and @decode over buffers of one arena; every op has a tile size.
+// instance). Guarantees: entry points @prefill and @decode over buffers of one arena, and @sample where the target draws
+// tokens; every op has a tile size.
 //   %y = qwen.rms_norm(%x, %w) : ... -> tensor<?x64xf32>
 //     =>  %b = qwen.buffer [%rows] at 4096 : memref<?x64xbf16, strided<[64, 1]>>
 //         qwen.rms_norm(%a, %w) outs(%b) {tile = array<i64: 1>} : ...
@@ -34,6 +35,29 @@ bool isLayer(func::FuncOp function) {
   return !function.isDeclaration() && types.size() == 6 && llvm::all_of(types.take_front(2), llvm::IsaPred<RankedTensorType>) &&
          isa<BatchType>(types[2]) && isa<CacheType>(types[3]) && types[4].isIndex() && types[5].isIndex() &&
          function.getNumResults() == 1;
+}
+
+/// The step's logits; `rows` is null where they are not counted.
+Value logitsBuffer(OpBuilder &builder, Location loc, RankedTensorType type, const TargetProperties &properties, Value rows) {
+  auto layout = StridedLayoutAttr::get(builder.getContext(), 0, {properties.rowStride(type.getDimSize(1), 4), 1});
+  auto memref = MemRefType::get(type.getShape(), type.getElementType(), layout);
+  return BufferOp::create(builder, loc, memref, rows, /*offset=*/0, /*logits=*/true);
+}
+
+/// The entry @sample(batch), which draws a token for each row of the step from logits of this type.
+void emitSample(ModuleOp module, RankedTensorType logits, const TargetProperties &properties) {
+  OpBuilder b = OpBuilder::atBlockEnd(module.getBody());
+  Location loc = module.getLoc();
+  auto function = func::FuncOp::create(b, loc, "sample", b.getFunctionType({BatchType::get(b.getContext())}, {}));
+  Block *body = function.addEntryBlock();
+  b.setInsertionPointToStart(body);
+  Value batch = body->getArgument(0), draws = BatchSizeOp::create(b, loc, b.getIndexType(), batch, /*outputs=*/false);
+  Value from = logitsBuffer(b, loc, logits, properties, {});
+  auto tokens = MemRefType::get({ShapedType::kDynamic}, b.getI32Type(), StridedLayoutAttr::get(b.getContext(), 0, {1}));
+  Value drawn = BufferOp::create(b, loc, tokens, draws, /*offset=*/0, /*logits=*/false, /*drawn=*/true);
+  auto op = SampleOp::create(b, loc, TypeRange(), from, batch, drawn, DenseI64ArrayAttr());
+  op.setTile(properties.tile(op, properties.decodeRows));
+  func::ReturnOp::create(b, loc);
 }
 
 /// Rewrites the functions of one entry point.
@@ -83,7 +107,7 @@ Value EntryPlanner::buffer(Location loc, Value value, FunctionStorage &storage) 
   auto layout = StridedLayoutAttr::get(builder.getContext(), 0, strides);
   auto memref = MemRefType::get(type.getShape(), view->element, layout);
   int64_t offset = storage.storage(view->storage).offset + view->firstElement * elementBytes(view->element);
-  return BufferOp::create(builder, loc, memref, rowsOf(loc, view->rows), offset, false);
+  return BufferOp::create(builder, loc, memref, rowsOf(loc, view->rows), offset);
 }
 
 LogicalResult EntryPlanner::emitOp(Operation *op, FunctionStorage &storage, IRMapping &map, Value logits) {
@@ -101,12 +125,8 @@ LogicalResult EntryPlanner::emitOp(Operation *op, FunctionStorage &storage, IRMa
   bool layers = isa<LayersOp>(op);
   if (!layers)
     for (Value result : op->getResults())
-      dests.push_back(result == logits ? BufferOp::create(builder, op->getLoc(), [&] {
-        auto type = cast<RankedTensorType>(result.getType());
-        int64_t stride = properties.rowStride(type.getDimSize(1), 4);
-        return MemRefType::get(type.getShape(), type.getElementType(),
-                               StridedLayoutAttr::get(builder.getContext(), 0, {stride, 1}));
-      }(), rowsOf(op->getLoc(), {RowCount::Outputs, 1}), 0, true)
+      dests.push_back(result == logits ? logitsBuffer(builder, op->getLoc(), cast<RankedTensorType>(result.getType()), properties,
+                                                      rowsOf(op->getLoc(), {RowCount::Outputs, 1}))
                                        : buffer(op->getLoc(), result, storage));
   operands.append(dests);
   NamedAttrList attributes(op->getAttrDictionary());
@@ -222,6 +242,8 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
     FailureOr<int64_t> decode = plan("decode", properties.decodeRows);
     if (failed(prefill) || failed(decode))
       return signalPassFailure();
+    if (properties.drawsTokens)
+      emitSample(module, cast<RankedTensorType>(forward.getResultTypes()[0]), properties);
     setTotals(module, forward, properties, program, std::max(*prefill, *decode));
     for (func::FuncOp source : sources)
       source.erase();

@@ -38,6 +38,8 @@ struct TargetProperties {
   /// Whether, in steps of at most `rowBound` rows, experts' results are written for each pair of row and expert and combined
   /// by an op of its own, and not within a tile's columns. Not set: no.
   std::function<bool(int64_t rowBound)> combineApart;
+  /// Whether logits stay in the memory of a device, and an entry @sample draws tokens there.
+  bool drawsTokens = false;
   int64_t weightAlignment = 128; ///< bytes; every weight starts at a multiple
   int64_t cacheGranule = 64;     ///< positions; the cache's capacity is a multiple
   /// Runs that attention over contexts of at most `maxContext` positions cuts its keys into, in steps of at most `rowBound`

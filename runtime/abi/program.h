@@ -2,8 +2,9 @@
  *
  * A compiled model's object file exports one constant, `qwench_program`. The runtime reads it, prepares memory, and
  * calls `prefill` or `decode` from every thread of its team at once; the threads share out the tiles of each launch by
- * qwench_team_share() and qwench_team_take(), and meet at qwench_team_barrier(). With a device, the runtime calls them once and they enqueue launches with qwench_device_launch().
- * All model mathematics lies behind those two functions. The structs only ever grow at the end, and every change of
+ * qwench_team_share() and qwench_team_take(), and meet at qwench_team_barrier(). With a device, the runtime calls them
+ * once and they enqueue launches with qwench_device_launch().
+ * All model mathematics lies behind those functions. The structs only ever grow at the end, and every change of
  * meaning raises QWENCH_ABI_VERSION. */
 #ifndef QWENCH_RUNTIME_ABI_PROGRAM_H
 #define QWENCH_RUNTIME_ABI_PROGRAM_H
@@ -14,9 +15,21 @@
 extern "C" {
 #endif
 
-#define QWENCH_ABI_VERSION 3
+#define QWENCH_ABI_VERSION 4
 
 struct QwenchTeam; /* the runtime's own */
+
+/* A token to be drawn from a row of logits; qwen.sample (dialects/QwenOps.td) says how. All members are doubles, so that
+ * emitted code reads them alike. */
+typedef struct QwenchDraw {
+  double row;         /* of the step's logits */
+  double candidates;  /* ids below it may be drawn, 1 .. vocab_size */
+  double uniform;     /* in [0, 1): which of them */
+  double temperature; /* this and what follows as in QwenchSampling */
+  double top_k;
+  double top_p;
+  double min_p;
+} QwenchDraw;
 
 /* One step: `rows` tokens go through the model, each a row of its own. A row is a token at a position of a sequence;
  * a sequence lives in a slot of the KV cache. Rows of one sequence stand in ascending, consecutive positions, and every
@@ -36,6 +49,8 @@ typedef struct QwenchStep {
   uint8_t *cache;                 /* slots * cache_capacity * cache_bytes_per_position, 64-byte aligned, zero at first */
   float *logits;                  /* [outputs, logits_stride] result, 64-byte aligned */
   struct QwenchTeam *team;        /* for the qwench_team functions */
+  const QwenchDraw *draws;        /* [rows]; `sample` reads only this, rows and logits */
+  int32_t *drawn;                 /* [rows] result of `sample`: token ids, -1 where every logit is NaN or -infinity */
 } QwenchStep;
 
 /* Every thread of the team calls this with the same step; thread = 0 .. threads - 1. Returns after the last barrier.
@@ -104,6 +119,7 @@ typedef struct QwenchProgram {
   QwenchStepFunction prefill;
   QwenchStepFunction decode;
   const QwenchDeviceProgram *device; /* NULL: the CPU runs it */
+  QwenchStepFunction sample; /* draws tokens where the logits are; NULL: the runtime does, from logits in its own memory */
 } QwenchProgram;
 
 extern const QwenchProgram qwench_program;

@@ -1,5 +1,5 @@
 // Drawing the next token from logits: temperature, top-k, top-p, min-p, in this order (as transformers orders
-// them).
+// them). qwen.sample (dialects/QwenOps.td) says the same of devices that draw tokens themselves.
 #pragma once
 
 #include "runtime/abi/qwench.h"

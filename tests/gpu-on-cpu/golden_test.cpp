@@ -1,6 +1,8 @@
 // The kernels of the GPU backends, run on the CPU thread by thread, compute what transformers computes: whole golden
 // models, for subgroups of 32 and of 64 lanes, through prefill and through decode.
 #include "passes/Pipelines.h"
+#include "runtime/core/random.h"
+#include "runtime/core/sampler.h"
 #include "tests/gpu-on-cpu/checkpoint_source.h"
 #include "tests/gpu-on-cpu/program.h"
 #include "tests/reference/logits.h"
@@ -142,6 +144,39 @@ TEST_P(golden, logits_are_those_of_transformers) {
   EXPECT_LE(sum / divergences.size(), isF32() ? 1e-6 : 1.5 * bf16Divergence());
 }
 
+class golden_tokens : public golden {};
+
+TEST_P(golden_tokens, are_those_of_transformers_and_of_the_runtime) {
+  const QwenchSampling sampling = {0.8f, 20, 0.95f, 0.02f, 0};
+  Random random(7);
+  std::vector<Candidate> scratch;
+  size_t compared = 0;
+  for (const Prompt &prompt : prompts) {
+    if (prompt.tokens.size() > 32)
+      continue;
+    std::vector<int32_t> tokens = prompt.tokens;
+    for (size_t step = 0, done = 0; step < prompt.greedy.size() && prompt.greedyGap[step] >= 1e-3; ++step) {
+      evaluator::BatchRows rows = rowsOf(tokens, done, tokens.size() - done, 0, tokens.size());
+      rows.outputRows = {static_cast<int32_t>(rows.rows()) - 1};
+      auto logits = program->forward(rows, /*decode=*/done > 0);
+      ASSERT_TRUE(logits) << logits.error().message;
+      const auto vocabulary = static_cast<int64_t>(logits->size());
+      const double uniform = random.uniform();
+      auto drawn = program->sample({{0, static_cast<double>(vocabulary), 0, 0, 0, 1, 0},
+                                    {0, static_cast<double>(vocabulary), uniform, sampling.temperature,
+                                     static_cast<double>(sampling.top_k), sampling.top_p, sampling.min_p}},
+                                   *logits, vocabulary);
+      ASSERT_TRUE(drawn) << drawn.error().message;
+      EXPECT_EQ((*drawn)[0], prompt.greedy[step]) << prompt.name << " step " << step;
+      EXPECT_EQ((*drawn)[1], drawToken(logits->data(), vocabulary, sampling, uniform, scratch)) << prompt.name << " step " << step;
+      done = tokens.size();
+      tokens.push_back(prompt.greedy[step]);
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 10u);
+}
+
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
                      std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix);
@@ -149,6 +184,8 @@ std::string nameOf(const testing::TestParamInfo<Case> &info) {
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(model, golden, testing::ValuesIn(cases()), nameOf);
+INSTANTIATE_TEST_SUITE_P(model, golden_tokens,
+                         testing::Values(Case{"dense-base", ElementType::F32, 32}, Case{"moe-odd-sizes", ElementType::F32, 64}), nameOf);
 
 } // namespace
 } // namespace qwench

@@ -57,7 +57,8 @@ struct Program::Code {
   std::unique_ptr<llvm::orc::LLJIT> jit;
   std::vector<LaunchShape> shapes;
   std::vector<Kernel> kernels;
-  Entry prefill = nullptr, decode = nullptr;
+  Entry prefill = nullptr, decode = nullptr, sample = nullptr; // sample: where the module has one
+  bool draws = false;
   Executor executor;
   qwen::PlanAttr plan;
   int64_t vocabulary = 0, logitsStride = 0, capacity = 0;
@@ -136,10 +137,13 @@ Status Program::Code::find() {
     kernels.push_back(reinterpret_cast<Kernel>(address(shape.name)));
   prefill = reinterpret_cast<Entry>(address("prefill"));
   decode = reinterpret_cast<Entry>(address("decode"));
+  if (draws)
+    sample = reinterpret_cast<Entry>(address("sample"));
   return prefill && decode && !llvm::is_contained(kernels, nullptr) ? ok() : internalError("a compiled kernel is missing");
 }
 
 Status Program::Code::emit(ModuleOp planned, const gpu::Device &device) {
+  draws = planned.lookupSymbol("sample") != nullptr;
   PassManager emission(planned.getContext());
   emission.addPass(gpu::createToKernelsPass({device}));
   emission.addPass(createCanonicalizerPass());
@@ -198,6 +202,28 @@ Status Program::run(const QwenchStep &step, std::vector<Range> memory, bool deco
   code->step = &step;
   (decode ? code->decode : code->prefill)(&step, 0, 0, code.get());
   return code->executor.error().empty() ? ok() : internalError(code->executor.error());
+}
+
+Result<std::vector<int32_t>> Program::sample(const std::vector<QwenchDraw> &draws, const std::vector<float> &logits,
+                                             int64_t vocabulary) {
+  if (!code->sample)
+    return internalError("expected an entry @sample");
+  const int64_t rows = static_cast<int64_t>(logits.size()) / vocabulary, stride = gpu::properties().rowStride(vocabulary, 4);
+  Memory memory(rows * stride * 4, 0xff);
+  for (int64_t row = 0; row < rows; ++row)
+    std::memcpy(memory.get() + row * stride * 4, logits.data() + row * vocabulary, vocabulary * 4);
+  std::vector<int32_t> drawn(draws.size());
+  QwenchStep step = {};
+  step.rows = static_cast<int64_t>(draws.size());
+  step.logits = reinterpret_cast<float *>(memory.get()), step.draws = draws.data(), step.drawn = drawn.data();
+  code->executor.setMemory({memory.range(false),
+                            {reinterpret_cast<const uint8_t *>(draws.data()), draws.size() * sizeof(QwenchDraw), false},
+                            {reinterpret_cast<const uint8_t *>(drawn.data()), drawn.size() * sizeof(int32_t), true}});
+  code->step = &step;
+  code->sample(&step, 0, 0, code.get());
+  if (!code->executor.error().empty())
+    return internalError(code->executor.error());
+  return drawn;
 }
 
 Result<std::vector<float>> Program::forward(const evaluator::BatchRows &batch, bool decode) {

@@ -30,7 +30,7 @@ public:
                                                  const pack::TensorSource &source, int64_t slots, int64_t capacity);
   ~Program();
 
-  /// The kernels of a planned module, without memory: only run() may be called.
+  /// The kernels of a planned module, without memory: only run() and sample() may be called.
   static Result<std::unique_ptr<Program>> createPlanned(mlir::ModuleOp planned, const gpu::Device &device);
 
   /// One step on the caller's memory.
@@ -38,6 +38,10 @@ public:
 
   /// One step through @prefill or, for few rows, @decode: logits [outputs, vocabulary].
   Result<std::vector<float>> forward(const evaluator::BatchRows &batch, bool decode);
+
+  /// What @sample draws from `logits` [rows, vocabulary], which lie in memory with NaN behind each row.
+  Result<std::vector<int32_t>> sample(const std::vector<QwenchDraw> &draws, const std::vector<float> &logits,
+                                      int64_t vocabulary);
 
   int64_t decodeRows() const;
 

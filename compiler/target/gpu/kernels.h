@@ -54,6 +54,8 @@ mlir::Value oneTile(StepBuilder &host, mlir::Operation *op);
 void emitRouter(KernelBuilder &b, mlir::Operation *op);
 void emitFusedRouter(KernelBuilder &b, mlir::Operation *op);
 void emitDispatch(KernelBuilder &b, mlir::Operation *op);
+// sample_kernel.cpp
+void emitSample(KernelBuilder &b, mlir::Operation *op);
 // grouped_kernels.cpp
 mlir::Value groupedTiles(StepBuilder &host, mlir::Operation *op);
 mlir::Value combineTiles(StepBuilder &host, mlir::Operation *op);

@@ -13,6 +13,9 @@ namespace {
 constexpr int64_t kMaxExperts = 8192;
 constexpr int64_t kMaxHeadDim = 256;
 
+/// Largest vocabulary whose runs of logits fit into workgroup memory, 16 bytes for each 256.
+constexpr int64_t kMaxVocabulary = 1 << 19;
+
 /// Query vectors of a tile of attention in prefill.
 constexpr int64_t kQueries = 64;
 constexpr int64_t kAttentionBlocks = 256;
@@ -80,6 +83,7 @@ TargetProperties properties() {
   p.tile = tileSizes;
   p.attentionSplit = attentionSplit;
   p.combineApart = [](int64_t rowBound) { return !isDecode(rowBound); };
+  p.drawsTokens = true;
   p.weightAlignment = 256;
   p.prefillRows = 2048; // tiles enough for maps of few outputs
   return p;
@@ -97,6 +101,11 @@ Status supports(ModuleOp fused, StringRef target) {
     status = userError(what + " for " + target.str() + ", found " + found);
   };
   fused.walk([&](Operation *op) {
+    if (auto function = dyn_cast<func::FuncOp>(op); function && function.getSymName() == "forward") {
+      int64_t vocabulary = cast<ShapedType>(function.getResultTypes()[0]).getDimSize(1);
+      if (vocabulary > kMaxVocabulary)
+        refuse("expected a vocabulary of at most " + std::to_string(kMaxVocabulary), std::to_string(vocabulary));
+    }
     if (int64_t experts = expertsOf(op); experts > kMaxExperts)
       refuse("expected at most " + std::to_string(kMaxExperts) + " experts", std::to_string(experts));
     if (auto attention = dyn_cast<qwen::AttentionOp>(op)) {

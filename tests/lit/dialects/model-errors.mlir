@@ -265,3 +265,27 @@ func.func @f(%x: tensor<?x8xf32>, %batch: !qwen.batch) {
   %y = qwen.output_rows(%x, %batch) : (tensor<?x8xf32>, !qwen.batch) -> tensor<?x6xf32>
   return
 }
+
+// -----
+
+func.func @f(%l: tensor<?x8xbf16>, %batch: !qwen.batch) {
+  // expected-error @below {{expected logits of f32 and a result of i32, found 'tensor<?x8xbf16>' and 'tensor<?xi32>'}}
+  %y = qwen.sample(%l, %batch) : (tensor<?x8xbf16>, !qwen.batch) -> tensor<?xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x8xf32>, %batch: !qwen.batch) {
+  // expected-error @below {{expected result of rank 1, found 'tensor<?x1xi32>'}}
+  %y = qwen.sample(%l, %batch) : (tensor<?x8xf32>, !qwen.batch) -> tensor<?x1xi32>
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x5000000xf32>, %batch: !qwen.batch) {
+  // expected-error @below {{expected a vocabulary of 1 to 4194304, found 5000000}}
+  %y = qwen.sample(%l, %batch) : (tensor<?x5000000xf32>, !qwen.batch) -> tensor<?xi32>
+  return
+}

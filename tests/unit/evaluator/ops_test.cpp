@@ -230,6 +230,33 @@ TEST(router, gives_the_likeliest_experts_the_lower_index_first_among_equals) {
   expectFloats(normalized.run({logits}), {2, 2}, {2 / 3.f, 1 / 3.f, .5f, .5f});
 }
 
+TEST(sample, takes_a_token_of_each_draw) {
+  Program program(R"(
+    func.func @f(%l: tensor<?x5xf32>, %batch: !qwen.batch) -> tensor<?xi32> {
+      %y = qwen.sample(%l, %batch) : (tensor<?x5xf32>, !qwen.batch) -> tensor<?xi32>
+      return %y : tensor<?xi32>
+    })");
+  const float ln2 = 0.69314718f, ln5 = 1.60943791f, none = -INFINITY;
+  auto logits = floats({2, 5}, {0, ln2, NAN, ln5, 0, none, NAN, none, none, none}); // weights 1, 2, -, 5, 1
+  BatchRows batch;
+  auto draw = [&](double row, double candidates, double uniform, double temperature, double k, double p, double least) {
+    batch.draws.push_back({row, candidates, uniform, temperature, k, p, least});
+  };
+  draw(0, 5, 0.99, 0, 0, 1, 0);     // the likeliest: 3
+  draw(0, 5, 0.5 / 9, 1, 0, 1, 0);  // 0
+  draw(0, 5, 1.5 / 9, 1, 0, 1, 0);  // 1
+  draw(0, 5, 8.5 / 9, 1, 0, 1, 0);  // 4
+  draw(0, 3, 2.5 / 3, 1, 0, 1, 0);  // 1 of 0 and 1
+  draw(0, 5, 1.5 / 7, 1, 2, 1, 0);  // 1 of 1 and 3
+  draw(0, 5, 0.5 / 8, 1, 3, 1, 0);  // 0 of 0, 1 and 3: 4 is equal and higher
+  draw(0, 5, 0.1, 1, 0, 0.5, 0);    // 3 alone: 5/9 are enough
+  draw(0, 5, 0.1, 1, 0, 0, 0);      // 3
+  draw(0, 5, 1.5 / 7, 1, 0, 1, 0.39);     // 1 of 1 and 3: 2/5 is enough
+  draw(0, 5, 1.5 / 31, 0.5, 0, 1, 0);     // squares, 1, 4, 25, 1: 1
+  draw(1, 5, 0.5, 1, 0, 1, 0);      // no candidate
+  expectInts(program.run({logits, std::monostate()}, batch), {12}, {3, 0, 1, 4, 1, 1, 0, 3, 3, 1, 1, -1});
+}
+
 TEST(output_rows, takes_the_rows_wanted) {
   Program program(R"(func.func @f(%batch: !qwen.batch, %x: tensor<?x2xf32>) -> tensor<?x2xf32> {
     %y = qwen.output_rows(%x, %batch) : (tensor<?x2xf32>, !qwen.batch) -> tensor<?x2xf32>

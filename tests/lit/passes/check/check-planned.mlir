@@ -18,6 +18,13 @@ module attributes {qwen.plan = #qwen.plan<arenaBytes = 2432, threadScratchBytes 
     qwen.linear(%x, %w) outs(%logits) {tile = array<i64: 4, 8>} : (memref<?x4xf32, strided<[64, 1]>>, tensor<8x4xf32>, memref<?x8xf32>) -> ()
     return
   }
+  func.func @sample(%batch: !qwen.batch) {
+    %draws = qwen.batch_size %batch
+    %logits = qwen.buffer at 0 logits : memref<?x8xf32>
+    %drawn = qwen.buffer[%draws] at 0 drawn : memref<?xi32>
+    qwen.sample(%logits, %batch) outs(%drawn) {tile = array<i64: 1>} : (memref<?x8xf32>, !qwen.batch, memref<?xi32>) -> ()
+    return
+  }
 }
 
 // -----

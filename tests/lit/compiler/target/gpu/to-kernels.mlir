@@ -37,6 +37,11 @@
 // CHECK: qwen.launch @moe_decode_10_grouped_linear_combine tiles(
 // CHECK-NEXT: return
 
+// A row of logits becomes a token where it is.
+// CHECK-LABEL: func.func @sample(
+// CHECK: %[[DRAWS:.*]] = qwen.step_field %{{.*}} rows : index
+// CHECK: qwen.launch @sample_0_sample tiles(%[[DRAWS]])
+
 // Subgroups of 64 lanes make blocks of twice as many threads of the same tiles.
 // AMD: gpu.module @gfx942
 // AMD: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 512, 1, 1>

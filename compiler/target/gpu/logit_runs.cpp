@@ -1,0 +1,148 @@
+#include "compiler/target/gpu/logit_runs.h"
+
+using namespace mlir;
+
+namespace qwench::gpu {
+
+//===-- Integers --------------------------------------------------------------------------------------------------===//
+
+Value Integers::ones(Value condition) {
+  auto type = dyn_cast<VectorType>(condition.getType());
+  return arith::ExtUIOp::create(b, type ? Type(b.vectorOf(type.getNumElements(), i64)) : i64, condition);
+}
+
+Value Integers::total(Value vector) { return vector::ReductionOp::create(b, vector::CombiningKind::ADD, vector); }
+
+Value Integers::bisect(Value low, Value high, llvm::function_ref<Value(Value)> isLow) {
+  SmallVector<Type> types(2, i64);
+  SmallVector<Location> locations(2, b.getLoc());
+  auto loop = scf::WhileOp::create(b, types, ValueRange{low, high});
+  OpBuilder::InsertionGuard guard(b);
+  Block *before = b.createBlock(&loop.getBefore(), {}, types, locations);
+  Value more = b.less(next(before->getArgument(0)), before->getArgument(1));
+  scf::ConditionOp::create(b, more, before->getArguments());
+  Block *after = b.createBlock(&loop.getAfter(), {}, types, locations);
+  Value from = after->getArgument(0), to = after->getArgument(1);
+  Value middle = arith::ShRSIOp::create(b, b.add(from, to), integer(1));
+  Value is = isLow(middle);
+  scf::YieldOp::create(b, ValueRange{b.select(is, middle, from), b.select(is, to, middle)});
+  return loop.getResult(0);
+}
+
+//===-- The row ---------------------------------------------------------------------------------------------------===//
+
+LogitRuns::LogitRuns(KernelBuilder &b, const Buffer &in, Value start, Value candidates)
+    : Integers(b), in(in), start(start), candidates(candidates), runs(llvm::divideCeil(in.width, length())),
+      maxima(b.shared(runs, b.getI32Type())), partials(b.shared(2 * b.subgroups, i64)) {
+  findMaxima();
+}
+
+/// Whole pieces: what pads the row is no candidate.
+std::pair<Value, Value> LogitRuns::read(Value run) {
+  Value first = firstId(run), inside = b.min(first, b.index((in.width - 1) / kPiece * kPiece));
+  Value logits = in.aligned ? b.load(in.memory, b.add(start, inside), kPiece) : b.inputPiece(in, start, inside, in.width);
+  return {logits, tokenKeys(b, logits, b.toI32(first), candidates)};
+}
+
+/// Several runs at once, so that 64 KiB are on their way: a multiprocessor's 64 bytes a cycle, times a latency of some 800 cycles.
+void LogitRuns::findMaxima() {
+  constexpr int64_t wanted = (64 << 10) / (kPiece * sizeof(float));
+  const int64_t ahead = std::min(b.device.loadsAhead / 2, std::max<int64_t>(1, wanted / b.threads())); // a piece is two loads
+  b.loop(b.subgroup, b.index(runs), b.subgroups * ahead, [&](Value first) {
+    SmallVector<Value> numbers, greatest;
+    for (int64_t i = 0; i < ahead; ++i) {
+      numbers.push_back(b.add(first, i * b.subgroups));
+      Value keys = read(b.min(numbers[i], b.index(runs - 1))).second;
+      greatest.push_back(vector::ReductionOp::create(b, vector::CombiningKind::MAXSI, keys));
+    }
+    for (int64_t i = 0; i < ahead; ++i) {
+      Value all = b.reduce(KernelBuilder::Reduction::MAXSI, greatest[i]);
+      Value writer = b.both(b.equal(b.lane, b.index(0)), b.less(numbers[i], b.index(runs)));
+      b.when(writer, [&] { b.storeScalar(all, maxima, numbers[i]); });
+    }
+  });
+  b.barrier();
+}
+
+/// Each subgroup looks at all runs.
+Value LogitRuns::greatest() {
+  Value mine = b.loop(b.index(0), b.index(runs), b.device.subgroupSize, {b.i32(kNoKey)}, [&](Value first, ValueRange most) {
+    return Yield{b.max(most[0], maximum(b.min(b.add(first, b.lane), b.index(runs - 1))))};
+  })[0];
+  return toI64(b, b.reduce(KernelBuilder::Reduction::MAXSI, mine));
+}
+
+//===-- Sums ------------------------------------------------------------------------------------------------------===//
+
+/// Machines add 32 bits over lanes: words of 24 bits, which 64 lanes do not fill.
+Value LogitRuns::subgroupSum(Value value, int words) {
+  Value sum;
+  for (int i = 0; i < words; ++i) {
+    Value shift = integer(24 * i), word = arith::ShRUIOp::create(b, value, shift);
+    if (words > 1)
+      word = b.both(word, integer((1 << 24) - 1));
+    Value part = b.reduce(KernelBuilder::Reduction::ADD, narrow(word));
+    part = arith::ShLIOp::create(b, toI64(b, part), shift);
+    sum = sum ? b.add(sum, part) : part;
+  }
+  return sum;
+}
+
+/// Of values that a subgroup's lanes have in common, each combined over the block's subgroups.
+LogitRuns::Yield LogitRuns::combine(ValueRange values, llvm::function_ref<Value(Value, Value)> two) {
+  auto place = [&](size_t i, Value subgroup) { return b.add(subgroup, static_cast<int64_t>(i) * b.subgroups); };
+  b.when(b.equal(b.lane, b.index(0)), [&] {
+    for (auto [i, value] : llvm::enumerate(values))
+      b.storeScalar(value, partials, place(i, b.subgroup));
+  });
+  b.barrier();
+  Yield all;
+  for (size_t i = 0; i < values.size(); ++i) {
+    all.push_back(b.loadScalar(partials, place(i, b.index(0))));
+    for (int64_t s = 1; s < b.subgroups; ++s)
+      all[i] = two(all[i], b.loadScalar(partials, place(i, b.index(s))));
+  }
+  b.barrier(); // the next ones are written there
+  return all;
+}
+
+LogitRuns::Yield LogitRuns::blockSums(ValueRange sums) {
+  return combine(sums, [&](Value x, Value y) { return b.add(x, y); });
+}
+
+Value LogitRuns::blockMinimum(Value subgroupMinimum) {
+  return combine(subgroupMinimum, [&](Value x, Value y) { return b.min(x, y); })[0];
+}
+
+//===-- Passes ----------------------------------------------------------------------------------------------------===//
+
+LogitRuns::Yield LogitRuns::overRuns(Value key, ValueRange inits, llvm::function_ref<Yield(Value, ValueRange)> body) {
+  return b.loop(b.subgroup, b.index(runs), b.subgroups, inits, [&](Value run, ValueRange values) {
+    return b.choose(atLeast(maximum(run), key), values.getTypes(), [&] { return body(run, values); }, [&] { return Yield(values); });
+  });
+}
+
+LogitRuns::Yield LogitRuns::overThreads(Value end, ValueRange inits, llvm::function_ref<Yield(Value, Value, ValueRange)> body) {
+  return b.loop(b.index(0), b.index(runs), b.threads(), inits, [&](Value first, ValueRange values) {
+    Value run = b.add(first, b.thread);
+    return body(b.min(run, b.index(runs - 1)), b.less(run, end), values);
+  });
+}
+
+Value LogitRuns::countFrom(Value key) {
+  Value least = narrow(key);
+  auto mine = overRuns(least, integer(0), [&](Value run, ValueRange sum) {
+    return Yield{b.add(sum[0], total(ones(atLeast(read(run).second, b.splat(least, kPiece)))))};
+  });
+  return blockSums(subgroupSum(mine[0], 1))[0];
+}
+
+Value LogitRuns::countRunsFrom(Value key) {
+  Value least = narrow(key);
+  auto mine = overThreads(b.index(runs), integer(0), [&](Value run, Value inside, ValueRange sum) {
+    return Yield{b.add(sum[0], ones(b.both(inside, atLeast(maximum(run), least))))};
+  });
+  return blockSums(subgroupSum(mine[0], 1))[0];
+}
+
+} // namespace qwench::gpu

@@ -1,0 +1,77 @@
+// A row of logits as a block of threads searches it.
+//
+// The row is cut into runs, of what a subgroup reads at once: a piece a lane. One pass finds the greatest key of each run, in
+// workgroup memory; later passes read only the runs that hold what they look for. All sums are integers: no order, no atomics.
+#pragma once
+
+#include "compiler/target/gpu/token_keys.h"
+
+namespace qwench::gpu {
+
+/// i64 numbers, and vectors of kPiece of them.
+class Integers {
+public:
+  using Value = mlir::Value;
+  explicit Integers(KernelBuilder &b) : b(b), i64(b.getI64Type()) {}
+
+  Value integer(int64_t value) { return mlir::arith::ConstantOp::create(b, b.getI64IntegerAttr(value)); }
+  Value none() { return b.splat(integer(0), kPiece); }
+  Value narrow(Value integer) { return mlir::arith::TruncIOp::create(b, b.getI32Type(), integer); }
+  Value next(Value x) { return b.add(x, integer(1)); }
+  Value atLeast(Value x, Value y) { return mlir::arith::CmpIOp::create(b, mlir::arith::CmpIPredicate::sge, x, y); }
+  Value atMost(Value x, Value y) { return atLeast(y, x); }
+  /// 1 where a condition holds, else 0.
+  Value ones(Value condition);
+  /// Sum of a vector's elements.
+  Value total(Value vector);
+  /// The greatest number of [low, high) that is low, where `low` is and `high` is not; those that are low come first.
+  Value bisect(Value low, Value high, llvm::function_ref<Value(Value)> isLow);
+
+protected:
+  KernelBuilder &b;
+  mlir::Type i64;
+};
+
+class LogitRuns : public Integers {
+public:
+  using Yield = KernelBuilder::Yield;
+  /// Of a row of `in` that starts at `start`; ids from `candidates` on (i32) are none. Finds the maxima.
+  LogitRuns(KernelBuilder &b, const Buffer &in, Value start, Value candidates);
+
+  int64_t length() const { return kPiece * b.device.subgroupSize; } ///< ids of a run
+  int64_t count() const { return runs; }
+
+  /// The lane's first id of a run, and its logits with their keys.
+  Value firstId(Value run) { return b.add(b.mul(run, length()), b.mul(b.lane, kPiece)); }
+  std::pair<Value, Value> read(Value run);
+  Value maximum(Value run) { return b.loadScalar(maxima, run); }
+  /// The greatest key: i64.
+  Value greatest();
+
+  /// Sums over the subgroup, of numbers of at most `words` times 24 bits.
+  Value subgroupSum(Value value, int words);
+  /// Sums over the block of up to two such sums.
+  Yield blockSums(mlir::ValueRange sums);
+  Value blockMinimum(Value subgroupMinimum);
+
+  /// Runs body(run, values) for the runs whose greatest key is at least `key` (i32), a subgroup each.
+  Yield overRuns(Value key, mlir::ValueRange inits, llvm::function_ref<Yield(Value run, mlir::ValueRange)> body);
+  /// Runs body(run, whether it is below `end`, values) for all runs, a thread each; the run is one that there is in any case.
+  /// All threads run as often, so that those of a subgroup stay together.
+  Yield overThreads(Value end, mlir::ValueRange inits, llvm::function_ref<Yield(Value, Value, mlir::ValueRange)> body);
+
+  /// Candidates whose key is at least this (i64), and runs that hold one: at most as many.
+  Value countFrom(Value key);
+  Value countRunsFrom(Value key);
+
+private:
+  void findMaxima();
+  Yield combine(mlir::ValueRange values, llvm::function_ref<Value(Value, Value)> two);
+
+  Buffer in;
+  Value start, candidates;
+  int64_t runs;
+  Value maxima, partials; ///< workgroup memory: i32 [runs], i64 [2 * subgroups]
+};
+
+} // namespace qwench::gpu
