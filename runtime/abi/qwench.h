@@ -74,7 +74,8 @@ QWENCH_API int qwench_prefill_logits(QwenchSession *session, int32_t sequence, c
                                      float *out);
 /* Appends one token to a sequence. */
 QWENCH_API int qwench_decode(QwenchSession *session, int32_t sequence, int32_t token);
-/* Appends one token to each of count different sequences, in one step. */
+/* Appends one token to each of count different sequences, in one step. On a GPU both return while the step may still run; what
+ * fails there is an error of the next call that needs its result. */
 QWENCH_API int qwench_decode_batch(QwenchSession *session, const int32_t *sequences, const int32_t *tokens,
                                    int64_t count);
 /* Logits of a sequence's last token: float32 [vocab_size], valid until the next call with this session. */

@@ -56,18 +56,17 @@ Status generate(Session &session, const std::vector<std::vector<int32_t>> &promp
     sequences.push_back(static_cast<int32_t>(i));
   }
   for (int64_t produced = 1; !sequences.empty(); ++produced) {
-    std::vector<int32_t> going;
+    std::vector<int32_t> going, drawn(sequences.size());
     tokens.clear();
-    for (int32_t sequence : sequences) {
-      int32_t token = 0;
-      if (Outcome outcome = session.sample(sequence, limits.sampling, &token); !outcome)
-        return toStatus(std::move(outcome));
-      if (Status status = sink(sequence, token); !status)
+    if (Outcome outcome = session.sample(sequences, limits.sampling, drawn); !outcome)
+      return toStatus(std::move(outcome));
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      if (Status status = sink(sequences[i], drawn[i]); !status)
         return status;
-      if (limits.isEnd(token))
+      if (limits.isEnd(drawn[i]))
         continue;
-      going.push_back(sequence);
-      tokens.push_back(token);
+      going.push_back(sequences[i]);
+      tokens.push_back(drawn[i]);
     }
     sequences = going;
     if (sequences.empty() || produced == limits.count)

@@ -141,6 +141,7 @@ Outcome Session::allocate() {
   for (int64_t row = 0; row < maxRows; ++row)
     outputIndices[row] = static_cast<int32_t>(row);
   scratch.reserve(code.vocab_size);
+  draws.reserve(slots.size());
   if (Outcome outcome = reserveMemory(cacheBytes); !outcome)
     return outcome;
   if (Outcome outcome = reserve(lastBytes, false, sequenceLogits); !outcome)
@@ -155,7 +156,8 @@ Outcome Session::reserveMemory(int64_t cacheBytes) {
   int64_t arenaBytes = 0;
   if (!sized(code.thread_scratch_bytes, 1, code.arena_bytes, arenaBytes))
     return {QWENCH_ERROR_SYSTEM, "the arena is too large"};
-  Status status = onDevice->reserve({cacheBytes, arenaBytes, outputRows, std::max(code.prefill_rows, code.decode_rows)});
+  Status status =
+      onDevice->reserve({cacheBytes, arenaBytes, stepRow(), outputRows, std::max(code.prefill_rows, code.decode_rows)});
   return status ? Outcome{} : fromDevice(status.error());
 }
 
@@ -163,14 +165,52 @@ void Session::limitSampling(int64_t vocabulary) {
   sampleable = std::clamp<int64_t>(vocabulary, 1, code.vocab_size);
 }
 
-float *Session::logitsOf(int32_t sequence) const {
-  return reinterpret_cast<float *>(sequenceLogits.data()) + sequence * paddedStride;
+float *Session::logitsAt(int64_t row) const {
+  return row < stepRow() ? reinterpret_cast<float *>(sequenceLogits.data()) + row * paddedStride
+                         : reinterpret_cast<float *>(stepLogits.data()) + (row - stepRow()) * code.logits_stride;
+}
+
+/// Whether a step can leave the logits of these sequences where they stay.
+bool Session::adjacent(std::span<const int32_t> sequences) const {
+  for (size_t i = 1; i < sequences.size(); ++i)
+    if (sequences[i] != sequences[i - 1] + 1 || paddedStride != code.logits_stride)
+      return false;
+  return true;
+}
+
+/// A sequence's last token has the logits of this row.
+Outcome Session::keepLogits(int64_t row, int32_t sequence) {
+  slots[sequence].hasLogits = true;
+  slots[sequence].fetched = false;
+  if (row == sequence)
+    return {};
+  if (!onDevice) {
+    memcpy(logitsAt(sequence), logitsAt(row), code.vocab_size * sizeof(float));
+    return {};
+  }
+  Status status = onDevice->copyLogits(row, sequence);
+  return status ? Outcome{} : fromDevice(status.error());
+}
+
+/// Rows on the device become readable at logitsAt().
+Outcome Session::fetchLogits(int64_t row, int64_t rows) {
+  Status status = onDevice->readLogits(row, rows, logitsAt(row));
+  return status ? Outcome{} : fromDevice(status.error());
 }
 
 Outcome Session::checkSequence(int32_t sequence) const {
   if (sequence >= 0 && static_cast<size_t>(sequence) < slots.size())
     return {};
   return argument(expectedFound("sequence", "0 to " + std::to_string(slots.size() - 1), sequence));
+}
+
+Outcome Session::checkLogits(int32_t sequence) const {
+  if (Outcome outcome = checkSequence(sequence); !outcome)
+    return outcome;
+  if (!slots[sequence].hasLogits)
+    return argument("sequence " + std::to_string(sequence) +
+                    " has no logits: expected a prefill or decode before");
+  return {};
 }
 
 Outcome Session::checkTokens(std::span<const int32_t> tokens) const {
@@ -195,7 +235,7 @@ Outcome Session::checkPrompt(int32_t sequence, std::span<const int32_t> tokens) 
   return {};
 }
 
-Outcome Session::runStep(int64_t rows, int64_t outputs, float *logits) {
+Outcome Session::runStep(int64_t rows, int64_t outputs, int64_t logitsRow) {
   QwenchStep step = {};
   step.tokens = tokenRows.data();
   step.positions = positionRows.data();
@@ -206,12 +246,12 @@ Outcome Session::runStep(int64_t rows, int64_t outputs, float *logits) {
   step.rows = rows;
   step.outputs = outputs;
   step.cache_capacity = capacity;
-  step.logits = logits;
   const bool decode = rows <= code.decode_rows;
   if (onDevice) {
-    Status status = onDevice->run(step, decode);
+    Status status = onDevice->run(step, logitsRow, decode);
     return status ? Outcome{} : fromDevice(status.error());
   }
+  step.logits = logitsAt(logitsRow);
   step.arena = arena.data();
   step.weights = weights.data();
   step.cache = cache.data();
@@ -234,13 +274,13 @@ Outcome Session::prefill(int32_t sequence, std::span<const int32_t> tokens, cons
   if (Outcome outcome = checkPrompt(sequence, tokens); !outcome)
     return outcome;
   Sequence &slot = slots[sequence];
-  const int64_t total = slot.length + static_cast<int64_t>(tokens.size());
+  const int64_t before = slot.length, total = before + static_cast<int64_t>(tokens.size());
   const int64_t most = std::max(code.prefill_rows, code.decode_rows);
   while (!tokens.empty()) {
     const auto rows = std::min<int64_t>(most, tokens.size());
     const bool last = rows == static_cast<int64_t>(tokens.size());
     stagePrompt(sequence, slot.length, tokens.first(rows), total);
-    if (Outcome outcome = runStep(rows, last, logitsOf(sequence)); !outcome)
+    if (Outcome outcome = runStep(rows, last, sequence); !outcome)
       return outcome;
     slot.length += rows;
     tokens = tokens.subspan(rows);
@@ -249,8 +289,12 @@ Outcome Session::prefill(int32_t sequence, std::span<const int32_t> tokens, cons
       return {};
     }
   }
-  slot.hasLogits = true;
-  return {};
+  if (onDevice)
+    if (Status status = onDevice->wait(); !status) {
+      slot.length = before;
+      return fromDevice(status.error());
+    }
+  return keepLogits(sequence, sequence);
 }
 
 Outcome Session::prefillEach(int32_t sequence, std::span<const int32_t> tokens, const Consumer &consumer) {
@@ -258,26 +302,26 @@ Outcome Session::prefillEach(int32_t sequence, std::span<const int32_t> tokens, 
     return outcome;
   Sequence &slot = slots[sequence];
   const int64_t before = slot.length, total = before + static_cast<int64_t>(tokens.size());
-  auto *rowsOut = reinterpret_cast<float *>(stepLogits.data());
   const bool hadLogits = slot.hasLogits;
   for (int64_t first = 0; first < static_cast<int64_t>(tokens.size());) {
     const auto rows = std::min<int64_t>(outputRows, tokens.size() - first);
     stagePrompt(sequence, before + first, tokens.subspan(first, rows), total);
-    Outcome outcome = runStep(rows, rows, rowsOut);
+    Outcome outcome = runStep(rows, rows, stepRow());
+    if (outcome && onDevice)
+      outcome = fetchLogits(stepRow(), rows);
     if (outcome)
-      if (Status status = consumer(first, rows, rowsOut); !status)
+      if (Status status = consumer(first, rows, logitsAt(stepRow())); !status)
         outcome = {QWENCH_ERROR_SYSTEM, status.error().message};
+    if (outcome && first + rows == static_cast<int64_t>(tokens.size()))
+      outcome = keepLogits(stepRow() + rows - 1, sequence);
     if (!outcome) {
       slot.length = before;
       slot.hasLogits = hadLogits;
       return outcome;
     }
     first += rows;
-    if (first == static_cast<int64_t>(tokens.size()))
-      memcpy(logitsOf(sequence), rowsOut + (rows - 1) * code.logits_stride, code.vocab_size * sizeof(float));
   }
   slot.length = total;
-  slot.hasLogits = true;
   return {};
 }
 
@@ -309,7 +353,6 @@ Outcome Session::decode(std::span<const int32_t> sequences, std::span<const int3
   if (Outcome outcome = checkBatch(sequences, tokens); !outcome)
     return outcome;
   const int64_t most = std::max(code.decode_rows, code.prefill_rows);
-  auto *rowsOut = reinterpret_cast<float *>(stepLogits.data());
   while (!sequences.empty()) {
     const auto rows = std::min<int64_t>({most, outputRows, static_cast<int64_t>(sequences.size())});
     for (int64_t row = 0; row < rows; ++row) {
@@ -318,46 +361,80 @@ Outcome Session::decode(std::span<const int32_t> sequences, std::span<const int3
       positionRows[row] = static_cast<int32_t>(slots[sequences[row]].length);
       contextRows[row] = positionRows[row] + 1;
     }
-    if (Outcome outcome = runStep(rows, rows, rows == 1 ? logitsOf(sequences[0]) : rowsOut); !outcome)
+    const int64_t logitsRow = adjacent(sequences.first(rows)) ? sequences[0] : stepRow();
+    if (Outcome outcome = runStep(rows, rows, logitsRow); !outcome)
       return outcome;
-    for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t row = 0; row < rows; ++row)
       ++slots[sequences[row]].length;
-      slots[sequences[row]].hasLogits = true;
-    }
-    for (int64_t row = 0; rows > 1 && row < rows; ++row)
-      memcpy(logitsOf(sequences[row]), rowsOut + row * code.logits_stride, code.vocab_size * sizeof(float));
+    for (int64_t row = 0; row < rows; ++row)
+      if (Outcome outcome = keepLogits(logitsRow + row, sequences[row]); !outcome)
+        return outcome;
     sequences = sequences.subspan(rows);
     tokens = tokens.subspan(rows);
   }
   return {};
 }
 
-Outcome Session::logits(int32_t sequence, const float **out) const {
-  if (Outcome outcome = checkSequence(sequence); !outcome)
+Outcome Session::logits(int32_t sequence, const float **out) {
+  if (Outcome outcome = checkLogits(sequence); !outcome)
     return outcome;
-  if (!slots[sequence].hasLogits)
-    return argument("sequence " + std::to_string(sequence) +
-                    " has no logits: expected a prefill or decode before");
-  *out = logitsOf(sequence);
+  if (onDevice && !slots[sequence].fetched)
+    if (Outcome outcome = fetchLogits(sequence, 1); !outcome)
+      return outcome;
+  slots[sequence].fetched = true;
+  *out = logitsAt(sequence);
   return {};
 }
 
-Outcome Session::sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token) {
-  const float *from = nullptr;
-  if (Outcome outcome = logits(sequence, &from); !outcome)
-    return outcome;
-  if (const char *wrong = checkSampling(sampling))
-    return argument(wrong);
+double Session::uniformOf(int32_t sequence, const QwenchSampling &sampling) {
   Sequence &slot = slots[sequence];
   if (!slot.drawn)
     slot.random = Random(sampling.seed);
   slot.drawn = true;
-  const double uniform = sampling.temperature == 0 ? 0 : slot.random.uniform();
-  const int32_t drawn = drawToken(from, sampleable, sampling, uniform, scratch);
-  if (drawn < 0)
-    return {QWENCH_ERROR_MODEL, "the model's logits are not numbers"};
-  *token = drawn;
+  return sampling.temperature == 0 ? 0 : slot.random.uniform();
+}
+
+/// Where the logits are: -1 for what cannot be drawn.
+Outcome Session::draw(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens) {
+  if (onDevice && code.sample) {
+    draws.clear();
+    for (int32_t sequence : sequences)
+      draws.push_back({static_cast<double>(sequence), static_cast<double>(sampleable), uniformOf(sequence, sampling),
+                       sampling.temperature, static_cast<double>(sampling.top_k), sampling.top_p, sampling.min_p});
+    Status status = onDevice->sample(draws, tokens.data());
+    return status ? Outcome{} : fromDevice(status.error());
+  }
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const float *from = nullptr;
+    if (Outcome outcome = logits(sequences[i], &from); !outcome)
+      return outcome;
+    tokens[i] = drawToken(from, sampleable, sampling, uniformOf(sequences[i], sampling), scratch);
+  }
   return {};
+}
+
+Outcome Session::sample(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens) {
+  if (sequences.size() != tokens.size() || sequences.size() > slots.size())
+    return argument(expectedFound("sequences", "at most " + std::to_string(slots.size()) + ", a token each",
+                                  static_cast<int64_t>(sequences.size())));
+  for (int32_t sequence : sequences)
+    if (Outcome outcome = checkLogits(sequence); !outcome)
+      return outcome;
+  if (const char *wrong = checkSampling(sampling))
+    return argument(wrong);
+  if (Outcome outcome = draw(sequences, sampling, tokens); !outcome)
+    return outcome;
+  if (std::find(tokens.begin(), tokens.end(), -1) != tokens.end())
+    return {QWENCH_ERROR_MODEL, "the model's logits are not numbers"};
+  return {};
+}
+
+Outcome Session::sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token) {
+  int32_t drawn = -1; // of a token that cannot be drawn the caller sees nothing
+  Outcome outcome = sample({&sequence, 1}, sampling, {&drawn, 1});
+  if (outcome)
+    *token = drawn;
+  return outcome;
 }
 
 Outcome Session::length(int32_t sequence, int64_t *out) const {

@@ -47,11 +47,14 @@ public:
   /// Asked between the steps of a long call; true ends it there.
   using Stopped = std::function<bool()>;
 
-  /// See qwench.h. Stopped early, the sequence holds the tokens of the steps taken, and has no logits.
+  /// See qwench.h. Stopped early, the sequence holds the tokens of the steps taken, and has no logits. On a GPU decode()
+  /// returns when its steps are enqueued; what fails later, the next call that waits for them says.
   Outcome prefill(int32_t sequence, std::span<const int32_t> tokens, const Stopped &stopped = {});
   Outcome decode(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
-  Outcome logits(int32_t sequence, const float **out) const;
+  Outcome logits(int32_t sequence, const float **out);
   Outcome sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token);
+  /// A token of each of as many sequences; on a GPU all at once.
+  Outcome sample(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens);
   Outcome length(int32_t sequence, int64_t *out) const;
   Outcome truncate(int32_t sequence, int64_t length);
 
@@ -64,6 +67,7 @@ private:
   struct Sequence {
     int64_t length = 0;
     bool hasLogits = false;
+    bool fetched = false; // from the device, to where logits() shows them
     bool drawn = false;  // the generator is seeded at the first draw
     bool listed = false; // in the decode call at hand
     Random random;
@@ -73,14 +77,22 @@ private:
   Outcome prepare(const SessionOptions &options);
   Outcome allocate();
   Outcome checkSequence(int32_t sequence) const;
+  Outcome checkLogits(int32_t sequence) const;
   Outcome checkTokens(std::span<const int32_t> tokens) const;
   Outcome checkPrompt(int32_t sequence, std::span<const int32_t> tokens) const;
   Outcome checkBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
   void stagePrompt(int32_t sequence, int64_t from, std::span<const int32_t> tokens, int64_t total);
   Outcome reserveMemory(int64_t cacheBytes);
   Outcome loadWeights(const ModelFile &model, WeightsMode mode);
-  Outcome runStep(int64_t rows, int64_t outputs, float *logits);
-  float *logitsOf(int32_t sequence) const;
+  Outcome runStep(int64_t rows, int64_t outputs, int64_t logitsRow);
+  bool adjacent(std::span<const int32_t> sequences) const;
+  Outcome keepLogits(int64_t row, int32_t sequence);
+  Outcome fetchLogits(int64_t row, int64_t rows);
+  Outcome draw(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens);
+  double uniformOf(int32_t sequence, const QwenchSampling &sampling);
+  /// Logits are rows: the last token's of each sequence, then those of a step with more than one output.
+  float *logitsAt(int64_t row) const;
+  int64_t stepRow() const { return static_cast<int64_t>(slots.size()); }
 
   const QwenchProgram &code;
   std::unique_ptr<QwenchTeam> team;
@@ -93,6 +105,7 @@ private:
   std::vector<Sequence> slots;
   std::vector<int32_t> tokenRows, positionRows, slotRows, contextRows, outputIndices;
   std::vector<Candidate> scratch;
+  std::vector<QwenchDraw> draws;
 };
 
 } // namespace qwench

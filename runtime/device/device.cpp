@@ -164,6 +164,10 @@ Status Device::download(void *to, DeviceAddress from, uint64_t bytes) {
   return bytes ? QWENCH_CALL(*driver, download, to, from, bytes, stream) : ok();
 }
 
+Status Device::copy(DeviceAddress to, DeviceAddress from, uint64_t bytes) {
+  return bytes ? QWENCH_CALL(*driver, copy, to, from, bytes, stream) : ok();
+}
+
 Status Device::zero(DeviceAddress to, uint64_t bytes) {
   return bytes ? QWENCH_CALL(*driver, fill, to, 0, bytes, stream) : ok();
 }

@@ -38,6 +38,7 @@ public:
   // In the order of the stream, without waiting; host memory must stay as it is until then.
   Status upload(DeviceAddress to, const void *from, uint64_t bytes);
   Status download(void *to, DeviceAddress from, uint64_t bytes);
+  Status copy(DeviceAddress to, DeviceAddress from, uint64_t bytes);
   Status zero(DeviceAddress to, uint64_t bytes);
   /// `parameters`: an address of each of the kernel's.
   Status launch(int64_t kernel, uint32_t blocks, void **parameters);

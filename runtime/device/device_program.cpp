@@ -14,6 +14,10 @@ constexpr int kStepArrays = 5;         // tokens, positions, slots, context leng
 
 constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 63) & ~uint64_t(63); }
 constexpr uint64_t stepBytes(int64_t rows) { return aligned(sizeof(QwenchStep)) + kStepArrays * aligned(rows * 4); }
+/// A step of draws: behind it the draws, then the tokens.
+constexpr uint64_t drawsAt() { return aligned(sizeof(QwenchStep)); }
+constexpr uint64_t drawnAt(int64_t draws) { return drawsAt() + aligned(draws * sizeof(QwenchDraw)); }
+constexpr uint64_t drawBytes(int64_t draws) { return drawnAt(draws) + aligned(draws * sizeof(int32_t)); }
 
 template <typename T> T *devicePointer(DeviceAddress address) { return reinterpret_cast<T *>(address); }
 
@@ -42,9 +46,9 @@ Result<std::unique_ptr<DeviceProgram>> DeviceProgram::open(const QwenchProgram &
 
 Status DeviceProgram::reserve(const DeviceSizes &wanted) {
   sizes = wanted;
-  const uint64_t logitBytes = static_cast<uint64_t>(sizes.outputRows) * program.logits_stride * sizeof(float);
-  const uint64_t staged = stepBytes(sizes.maxRows);
-  const uint64_t rest = logitBytes + staged + sizes.arenaBytes;
+  const uint64_t rowBytes = program.logits_stride * sizeof(float), logitBytes = rowBytes * (sizes.sequences + sizes.outputRows);
+  const uint64_t staged = stepBytes(sizes.maxRows), draws = drawBytes(sizes.sequences);
+  const uint64_t rest = logitBytes + staged + draws + sizes.arenaBytes;
   const uint64_t needed = static_cast<uint64_t>(program.weight_bytes) + sizes.cacheBytes + rest;
   Result<uint64_t> free = gpu->freeMemory();
   if (!free)
@@ -57,20 +61,26 @@ Status DeviceProgram::reserve(const DeviceSizes &wanted) {
                                                          {&cache, sizes.cacheBytes},
                                                          {&arena, sizes.arenaBytes},
                                                          {&logits, logitBytes},
-                                                         {&deviceStep, staged}};
+                                                         {&deviceStep, staged},
+                                                         {&deviceDraws, draws}};
   for (auto [address, bytes] : blocks) {
     Result<DeviceAddress> taken = gpu->allocate(bytes);
     if (!taken)
       return taken.takeError();
     *address = *taken;
   }
-  const std::pair<uint8_t **, uint64_t> pinned[] = {{&stagedStep, staged}, {&stagedLogits, logitBytes}};
+  const std::pair<uint8_t **, uint64_t> pinned[] = {
+      {&stagedStep, staged}, {&stagedDraws, draws}, {&stagedLogits, rowBytes * sizes.outputRows}};
   for (auto [address, bytes] : pinned) {
     Result<uint8_t *> taken = gpu->allocateHost(bytes);
     if (!taken)
       return taken.takeError();
     *address = *taken;
   }
+  Result<DriverHandle> event = gpu->createEvent();
+  if (!event)
+    return event.takeError();
+  uploaded = *event;
   return gpu->zero(cache, sizes.cacheBytes);
 }
 
@@ -114,7 +124,7 @@ Status DeviceProgram::uploadWeights(const ReadPiece &read) {
 }
 
 /// Writes the device's step, with its arrays behind it, to the staging memory. Returns the bytes.
-uint64_t DeviceProgram::stage(const QwenchStep &step) {
+uint64_t DeviceProgram::stage(const QwenchStep &step, int64_t logitsRow) {
   QwenchStep device = step;
   const std::pair<const int32_t **, int64_t> arrays[kStepArrays] = {{&device.tokens, step.rows},
                                                                     {&device.positions, step.rows},
@@ -130,17 +140,19 @@ uint64_t DeviceProgram::stage(const QwenchStep &step) {
   device.arena = devicePointer<uint8_t>(arena);
   device.weights = devicePointer<const uint8_t>(weights);
   device.cache = devicePointer<uint8_t>(cache);
-  device.logits = devicePointer<float>(logits);
+  device.logits = devicePointer<float>(logitsAt(logitsRow));
   device.team = nullptr;
   memcpy(stagedStep, &device, sizeof device);
   return at;
 }
 
-Status DeviceProgram::enqueue(const QwenchStep &step, bool decode) {
+/// The launches of a step that is, or will be, at this place of the device.
+Status DeviceProgram::enqueue(const QwenchStep &step, QwenchStepFunction function, DeviceAddress at) {
   QwenchStep host = step;
   host.team = reinterpret_cast<QwenchTeam *>(this); // qwench_device_launch takes it back
+  launched = at;
   failure = ok();
-  (decode ? program.decode : program.prefill)(&host, 0, 1);
+  function(&host, 0, 1);
   return std::exchange(failure, ok());
 }
 
@@ -150,7 +162,7 @@ Status DeviceProgram::replayDecode(const QwenchStep &step) {
   if (created) {
     if (Status status = gpu->beginCapture(); !status)
       return status;
-    Status enqueued = enqueue(step, /*decode=*/true);
+    Status enqueued = enqueue(step, program.decode, deviceStep);
     Result<DriverHandle> graph = gpu->endCapture();
     if (!enqueued || !graph) {
       graphs.erase(entry);
@@ -161,21 +173,69 @@ Status DeviceProgram::replayDecode(const QwenchStep &step) {
   return gpu->replay(entry->second);
 }
 
-Status DeviceProgram::run(const QwenchStep &step, bool decode) {
+Status DeviceProgram::run(const QwenchStep &step, int64_t logitsRow, bool decode) {
   if (Status status = gpu->use(); !status)
     return status;
-  if (step.rows > sizes.maxRows || step.outputs > sizes.outputRows)
+  if (step.rows > sizes.maxRows || logitsRow + step.outputs > sizes.sequences + sizes.outputRows)
     return internalError("a step is larger than what was reserved for it");
-  if (Status status = gpu->upload(deviceStep, stagedStep, stage(step)); !status)
+  if (uploading)
+    if (Status status = gpu->wait(uploaded); !status)
+      return status;
+  if (Status status = gpu->upload(deviceStep, stagedStep, stage(step, logitsRow)); !status)
     return status;
-  if (Status status = decode ? replayDecode(step) : enqueue(step, false); !status)
+  uploading = true;
+  if (Status status = gpu->record(uploaded); !status)
     return status;
-  const uint64_t bytes = static_cast<uint64_t>(step.outputs) * program.logits_stride * sizeof(float);
-  if (Status status = gpu->download(stagedLogits, logits, bytes); !status)
+  return decode ? replayDecode(step) : enqueue(step, program.prefill, deviceStep);
+}
+
+Status DeviceProgram::wait() {
+  if (Status status = gpu->use(); !status)
     return status;
-  if (Status status = gpu->synchronize(); !status)
+  Status done = gpu->synchronize();
+  uploading = uploading && !done;
+  return done;
+}
+
+Status DeviceProgram::copyLogits(int64_t from, int64_t to) {
+  return gpu->copy(logitsAt(to), logitsAt(from), program.vocab_size * sizeof(float));
+}
+
+Status DeviceProgram::readLogits(int64_t row, int64_t rows, float *out) {
+  if (Status status = gpu->use(); !status)
     return status;
-  memcpy(step.logits, stagedLogits, bytes);
+  const uint64_t bytes = static_cast<uint64_t>(rows) * program.logits_stride * sizeof(float);
+  if (Status status = gpu->download(stagedLogits, logitsAt(row), bytes); !status)
+    return status;
+  if (Status status = wait(); !status)
+    return status;
+  memcpy(out, stagedLogits, bytes);
+  return ok();
+}
+
+Status DeviceProgram::sample(std::span<const QwenchDraw> draws, int32_t *tokens) {
+  if (Status status = gpu->use(); !status)
+    return status;
+  const auto count = static_cast<int64_t>(draws.size());
+  if (count > sizes.sequences)
+    return internalError("more draws than what was reserved for them");
+  QwenchStep step = {};
+  step.rows = count;
+  step.logits = devicePointer<float>(logits);
+  step.draws = devicePointer<const QwenchDraw>(deviceDraws + drawsAt());
+  step.drawn = devicePointer<int32_t>(deviceDraws + drawnAt(count));
+  memcpy(stagedDraws, &step, sizeof step); // nobody reads it: every sample waits for its tokens
+  memcpy(stagedDraws + drawsAt(), draws.data(), draws.size_bytes());
+  if (Status status = gpu->upload(deviceDraws, stagedDraws, drawnAt(count)); !status)
+    return status;
+  if (Status status = enqueue(step, program.sample, deviceDraws); !status)
+    return status;
+  auto *drawn = stagedDraws + drawnAt(count);
+  if (Status status = gpu->download(drawn, deviceDraws + drawnAt(count), count * sizeof(int32_t)); !status)
+    return status;
+  if (Status status = wait(); !status)
+    return status;
+  memcpy(tokens, drawn, count * sizeof(int32_t));
   return ok();
 }
 
@@ -188,7 +248,7 @@ void DeviceProgram::launch(int64_t kernel, int64_t tiles, int64_t layer, int64_t
                             " kernels and at most " + std::to_string(INT_MAX) + " tiles");
     return;
   }
-  void *parameters[] = {&deviceStep, &layer, &instance, &tiles};
+  void *parameters[] = {&launched, &layer, &instance, &tiles};
   failure = gpu->launch(kernel, static_cast<uint32_t>(tiles), parameters);
 }
 

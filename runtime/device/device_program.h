@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <span>
 
 namespace qwench {
 
@@ -12,6 +13,7 @@ namespace qwench {
 struct DeviceSizes {
   int64_t cacheBytes = 0;  ///< of all slots
   int64_t arenaBytes = 0;
+  int64_t sequences = 0;   ///< rows of logits that stay, and most tokens drawn at once
   int64_t outputRows = 0;  ///< most rows of logits of one step
   int64_t maxRows = 0;     ///< most rows of one step
 };
@@ -31,26 +33,39 @@ public:
   /// Streams the weights to the device: while one piece is copied, the next is read.
   Status uploadWeights(const ReadPiece &read);
 
-  /// Runs a step: `step` holds host pointers to tokens, positions, slots, context lengths and output rows, and rows,
-  /// outputs and cache_capacity; the rest is filled in here. Returns when the logits, [outputs, logits_stride] floats,
-  /// are in step.logits. A decode step of a size seen before replays its graph.
-  Status run(const QwenchStep &step, bool decode);
+  // Logits are rows on the device, `sequences` of them and then `outputRows`.
+
+  /// Enqueues a step: `step` holds host pointers to tokens, positions, slots, context lengths and output rows, and rows,
+  /// outputs and cache_capacity; the rest is filled in here. Its logits go to the rows from `logitsRow` on. A decode step of a
+  /// size seen before replays its graph. Returns before the step is done: what fails on the device, the call that waits says.
+  Status run(const QwenchStep &step, int64_t logitsRow, bool decode);
+  Status wait();
+  /// Enqueues a copy of a row.
+  Status copyLogits(int64_t from, int64_t to);
+  /// Waits for `rows` (at most outputRows) rows from `row` on: [rows, logits_stride] floats.
+  Status readLogits(int64_t row, int64_t rows, float *out);
+  /// Waits for a token of each draw (at most `sequences`), -1 where there is none. The program must have a `sample`.
+  Status sample(std::span<const QwenchDraw> draws, int32_t *tokens);
 
   /// For qwench_device_launch: the first error is kept, and what follows is left out.
   void launch(int64_t kernel, int64_t tiles, int64_t layer, int64_t instance);
 
 private:
   explicit DeviceProgram(const QwenchProgram &program) : program(program) {}
-  uint64_t stage(const QwenchStep &step);
-  Status enqueue(const QwenchStep &step, bool decode);
+  uint64_t stage(const QwenchStep &step, int64_t logitsRow);
+  Status enqueue(const QwenchStep &step, QwenchStepFunction function, DeviceAddress at);
   Status replayDecode(const QwenchStep &step);
+  DeviceAddress logitsAt(int64_t row) const { return logits + row * program.logits_stride * sizeof(float); }
 
   const QwenchProgram &program;
   std::unique_ptr<Device> gpu;
   DeviceSizes sizes;
-  DeviceAddress weights = 0, cache = 0, arena = 0, logits = 0, deviceStep = 0;
-  uint8_t *stagedStep = nullptr, *stagedLogits = nullptr; // pinned
-  Status failure = ok();                                  // of launches of the step at hand
+  DeviceAddress weights = 0, cache = 0, arena = 0, logits = 0, deviceStep = 0, deviceDraws = 0;
+  uint8_t *stagedStep = nullptr, *stagedDraws = nullptr, *stagedLogits = nullptr; // pinned
+  DriverHandle uploaded = nullptr; // an event: stagedStep may be written again
+  bool uploading = false;          // whether it is to be waited for
+  DeviceAddress launched = 0;      // the step that kernels are given at present
+  Status failure = ok();           // of launches of the step at hand
   std::map<std::pair<int64_t, int64_t>, DriverHandle> graphs; // of decode steps by (rows, outputs)
 };
 

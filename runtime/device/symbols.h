@@ -32,6 +32,8 @@ using DriverResult = int;
     "hipMemcpyHtoDAsync")                                                                                     \
   X(download, (void *, DeviceAddress, size_t, DriverHandle stream), "cuMemcpyDtoHAsync_v2",                   \
     "hipMemcpyDtoHAsync")                                                                                     \
+  X(copy, (DeviceAddress to, DeviceAddress from, size_t, DriverHandle stream), "cuMemcpyDtoDAsync_v2",        \
+    "hipMemcpyDtoDAsync")                                                                                     \
   X(fill, (DeviceAddress, unsigned char, size_t, DriverHandle stream), "cuMemsetD8Async", "hipMemsetD8Async") \
   X(streamCreate, (DriverHandle * out, unsigned flags), "cuStreamCreate", "hipStreamCreateWithFlags")         \
   X(streamDestroy, (DriverHandle), "cuStreamDestroy_v2", "hipStreamDestroy")                                  \

@@ -35,6 +35,15 @@ void computeLogits(const QwenchStep *step, int64_t layer, int64_t instance, int6
     step->logits[output * fake::kStride + i] = right ? logits[i] : std::numeric_limits<float>::quiet_NaN();
 }
 
+void drawTokens(const QwenchStep *step, int64_t, int64_t, int64_t, int64_t i) {
+  const QwenchDraw &d = step->draws[i];
+  const QwenchSampling sampling = {static_cast<float>(d.temperature), static_cast<int32_t>(d.top_k),
+                                   static_cast<float>(d.top_p), static_cast<float>(d.min_p), 0};
+  std::vector<Candidate> scratch;
+  step->drawn[i] = drawToken(step->logits + static_cast<int64_t>(d.row) * fake::kStride,
+                             static_cast<int64_t>(d.candidates), sampling, d.uniform, scratch);
+}
+
 void enqueueStep(const QwenchStep *step, int64_t thread, int64_t threads) {
   if (thread != 0 || threads != 1)
     abort();
@@ -42,17 +51,20 @@ void enqueueStep(const QwenchStep *step, int64_t thread, int64_t threads) {
   qwench_device_launch(step->team, 1, step->outputs, 7, 5);
 }
 
-const QwenchKernel kKernels[] = {{"write_cache", 64, 0}, {"compute_logits", 128, 1 << 16}};
-const char kImageText[] = "kernels write_cache compute_logits";
+void enqueueDraws(const QwenchStep *step, int64_t, int64_t) { qwench_device_launch(step->team, 2, step->rows, 0, 0); }
+
+const QwenchKernel kKernels[] = {{"write_cache", 64, 0}, {"compute_logits", 128, 1 << 16}, {"draw_tokens", 512, 0}};
+const char kImageText[] = "kernels write_cache compute_logits draw_tokens";
 const auto *kImageBytes = reinterpret_cast<const uint8_t *>(kImageText);
 const QwenchImage kCudaImages[] = {{"sm_90a", QWENCH_IMAGE_CUBIN, 0, kImageBytes, sizeof kImageText, kKernels},
                                    {"sm_80", QWENCH_IMAGE_PTX, 0, kImageBytes, sizeof kImageText, kKernels}};
 const QwenchImage kRocmImages[] = {{"gfx942", QWENCH_IMAGE_HSACO, 0, kImageBytes, sizeof kImageText, kKernels}};
-const QwenchDeviceProgram kCuda = {"cuda", 2, kCudaImages, 2}, kRocm = {"rocm", 2, kRocmImages, 1};
+const QwenchDeviceProgram kCuda = {"cuda", 3, kCudaImages, 2}, kRocm = {"rocm", 3, kRocmImages, 1};
 
 QwenchProgram programFor(const QwenchDeviceProgram &device) {
   QwenchProgram program = qwench_program;
   program.prefill = program.decode = enqueueStep;
+  program.sample = enqueueDraws;
   program.device = &device;
   return program;
 }
@@ -70,22 +82,22 @@ private:
 struct Vendor {
   const char *name, *library, *old;
   const QwenchDeviceProgram *device;
-  std::vector<std::string> calls; // of opening a session and one decode step that can fail
+  std::vector<std::string> calls; // of opening a session, a decode step and a draw that can fail
 };
 
 const Vendor kVendors[] = {
     {"Cuda", FAKE_CUDA, FAKE_OLD_CUDA, &kCuda,
      {"cuInit", "cuDeviceGetCount", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuCtxSetCurrent:2", "cuMemGetInfo_v2",
       "cuMemAlloc_v2", "cuMemAlloc_v2:5", "cuMemHostAlloc", "cuMemHostAlloc:3", "cuMemcpyHtoDAsync_v2",
-      "cuMemcpyHtoDAsync_v2:2", "cuMemcpyDtoHAsync_v2", "cuStreamCreate", "cuStreamSynchronize", "cuStreamSynchronize:2",
+      "cuMemcpyHtoDAsync_v2:4", "cuMemcpyDtoHAsync_v2", "cuStreamCreate", "cuStreamSynchronize", "cuStreamSynchronize:2",
       "cuStreamBeginCapture_v2", "cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuEventCreate", "cuLaunchKernel",
-      "cuLaunchKernel:2"}},
+      "cuLaunchKernel:4"}},
     {"Rocm", FAKE_ROCM, FAKE_OLD_ROCM, &kRocm,
      {"hipInit", "hipGetDeviceCount", "hipSetDevice", "hipSetDevice:2", "hipMemGetInfo", "hipMalloc", "hipMalloc:5",
-      "hipHostMalloc", "hipHostMalloc:3", "hipMemcpyHtoDAsync", "hipMemcpyHtoDAsync:2", "hipMemcpyDtoHAsync",
+      "hipHostMalloc", "hipHostMalloc:3", "hipMemcpyHtoDAsync", "hipMemcpyHtoDAsync:4", "hipMemcpyDtoHAsync",
       "hipStreamCreateWithFlags", "hipStreamSynchronize", "hipStreamSynchronize:2", "hipStreamBeginCapture",
       "hipGraphInstantiateWithFlags", "hipGraphLaunch", "hipEventCreateWithFlags", "hipModuleLoadDataEx",
-      "hipModuleLaunchKernel", "hipModuleLaunchKernel:2"}}};
+      "hipModuleLaunchKernel", "hipModuleLaunchKernel:4"}}};
 
 class DeviceTest : public testing::TestWithParam<Vendor> {
 protected:
@@ -94,6 +106,7 @@ protected:
     ASSERT_TRUE(library) << dlerror();
     symbol<decltype(&fake_gpu_kernel)>("fake_gpu_kernel")("write_cache", writeCache);
     symbol<decltype(&fake_gpu_kernel)>("fake_gpu_kernel")("compute_logits", computeLogits);
+    symbol<decltype(&fake_gpu_kernel)>("fake_gpu_kernel")("draw_tokens", drawTokens);
     takeLog();
   }
   void TearDown() override {
@@ -142,15 +155,70 @@ TEST_P(DeviceTest, PrefillAndDecodeGiveTheLogitsOfTheWholeSequence) {
   EXPECT_EQ(logits(*session, 2), fake::expectedLogits(other));
 }
 
-TEST_P(DeviceTest, AStepIsOneUploadItsLaunchesAndOneDownload) {
+TEST_P(DeviceTest, AStepIsOneUploadAndItsLaunchesAndLogitsAreReadWhenWanted) {
   auto session = open({.threads = 1});
   ASSERT_TRUE(session) << outcome.message;
   takeLog();
   ASSERT_TRUE(session->prefill(0, prompt(5)));
   EXPECT_EQ(takeLog(), "upload 448\n"
                        "launch write_cache blocks=5 threads=64 shared=0 layer=0 instance=0 tiles=5\n"
-                       "launch compute_logits blocks=1 threads=128 shared=65536 layer=7 instance=5 tiles=1\n"
-                       "download 256\n");
+                       "launch compute_logits blocks=1 threads=128 shared=65536 layer=7 instance=5 tiles=1\n");
+  EXPECT_EQ(logits(*session, 0), fake::expectedLogits(prompt(5)));
+  EXPECT_EQ(takeLog(), "download 256\n");
+  EXPECT_EQ(logits(*session, 0), fake::expectedLogits(prompt(5)));
+  EXPECT_EQ(takeLog(), "") << "they are here already";
+}
+
+TEST_P(DeviceTest, TokensAreDrawnThereAndTheirIdsComeBack) {
+  auto session = open({.threads = 1, .sequences = 3});
+  ASSERT_TRUE(session) << outcome.message;
+  session->limitSampling(fake::kVocabulary - 1);
+  for (int32_t sequence : {0, 1, 2})
+    ASSERT_TRUE(session->prefill(sequence, prompt(5 + sequence)));
+  takeLog();
+  const QwenchSampling sampling = {1.5f, 9, 0.9f, 0.1f, 42};
+  const int32_t sequences[] = {2, 0};
+  int32_t tokens[] = {-1, -1};
+  ASSERT_TRUE(session->sample(sequences, sampling, tokens));
+  EXPECT_EQ(takeLog(), "upload 256\nlaunch draw_tokens blocks=2 threads=512 shared=0 layer=0 instance=0 tiles=2\ndownload 8\n");
+  std::vector<Candidate> scratch;
+  for (int i : {0, 1}) {
+    Random random(42);
+    const auto row = fake::expectedLogits(prompt(5 + sequences[i]));
+    EXPECT_EQ(tokens[i], drawToken(row.data(), fake::kVocabulary - 1, sampling, random.uniform(), scratch));
+  }
+}
+
+TEST_P(DeviceTest, AProgramThatDrawsNoTokensLeavesThatToTheRuntime) {
+  program.sample = nullptr;
+  auto session = open({.threads = 1});
+  ASSERT_TRUE(session) << outcome.message;
+  ASSERT_TRUE(session->prefill(0, prompt(5)));
+  takeLog();
+  int32_t token = -1;
+  ASSERT_TRUE(session->sample(0, QWENCH_SAMPLING_GREEDY, &token));
+  EXPECT_EQ(token, likeliestToken(fake::expectedLogits(prompt(5)).data(), fake::kVocabulary));
+  EXPECT_EQ(takeLog(), "download 256\n");
+}
+
+TEST_P(DeviceTest, LogitsOfABatchStayWithTheirSequences) {
+  auto session = open({.threads = 1, .sequences = 4});
+  ASSERT_TRUE(session) << outcome.message;
+  std::vector<std::vector<int32_t>> known(4);
+  for (int32_t sequence : {0, 1, 2, 3})
+    ASSERT_TRUE(session->prefill(sequence, known[sequence] = prompt(5 + sequence)));
+  takeLog();
+  const std::vector<int32_t> batches[] = {{1, 2}, {3, 0}, {0, 1, 2, 3}, {2}};
+  for (const auto &batch : batches) {
+    std::vector<int32_t> tokens;
+    for (int32_t sequence : batch)
+      known[sequence].push_back(tokens.emplace_back(sequence + 7));
+    ASSERT_TRUE(session->decode(batch, tokens));
+    for (int32_t sequence : {0, 1, 2, 3})
+      EXPECT_EQ(logits(*session, sequence), fake::expectedLogits(known[sequence])) << sequence;
+    const bool copies = batch == batches[1]; // the others lie side by side
+    EXPECT_EQ(takeLog().find("copy 200") != std::string::npos, copies);
+  }
 }
 
 TEST_P(DeviceTest, DecodeStepsOfASizeAreCapturedOnceAndReplayed) {
@@ -161,15 +229,17 @@ TEST_P(DeviceTest, DecodeStepsOfASizeAreCapturedOnceAndReplayed) {
   takeLog();
   const std::string replayed = "upload 448\ngraph\n"
                                "launch write_cache blocks=1 threads=64 shared=0 layer=0 instance=0 tiles=1\n"
-                               "launch compute_logits blocks=1 threads=128 shared=65536 layer=7 instance=5 tiles=1\n"
-                               "download 256\n";
+                               "launch compute_logits blocks=1 threads=128 shared=65536 layer=7 instance=5 tiles=1\n";
   const int32_t one[] = {1}, both[] = {0, 1}, tokens[] = {4, 5};
-  ASSERT_TRUE(session->decode(one, std::span(tokens, 1)));
-  EXPECT_EQ(takeLog(), "capture\n" + replayed);
-  ASSERT_TRUE(session->decode(one, std::span(tokens, 1)));
-  EXPECT_EQ(takeLog(), replayed);
-  ASSERT_TRUE(session->decode(both, tokens));
-  EXPECT_THAT(takeLog(), StartsWith("capture\nupload 448\ngraph\nlaunch write_cache blocks=2"));
+  const std::string last = "download 256\n";
+  auto decode = [&](std::span<const int32_t> sequences) {
+    EXPECT_TRUE(session->decode(sequences, std::span(tokens, sequences.size())));
+    logits(*session, 1);
+    return takeLog();
+  };
+  EXPECT_EQ(decode(one), "capture\n" + replayed + last);
+  EXPECT_EQ(decode(one), replayed + last);
+  EXPECT_THAT(decode(both), StartsWith("capture\nupload 448\ngraph\nlaunch write_cache blocks=2"));
 }
 
 TEST_P(DeviceTest, EveryCallThatFailsIsNamed) {
@@ -182,6 +252,9 @@ TEST_P(DeviceTest, EveryCallThatFailsIsNamed) {
       outcome = session->prefill(0, prompt(9));
       if (outcome)
         outcome = session->decode(sequence, token);
+      int32_t drawn = 0;
+      if (outcome)
+        outcome = session->sample(0, QWENCH_SAMPLING_GREEDY, &drawn);
     }
     EXPECT_FALSE(outcome) << call;
     EXPECT_THAT(outcome.message, HasSubstr(call.substr(0, call.find(':')))) << call;

@@ -303,6 +303,17 @@ FUNCTION(cuMemcpyDtoHAsync_v2, hipMemcpyDtoHAsync)(void *to, uint64_t from, size
   });
 }
 
+FUNCTION(cuMemcpyDtoDAsync_v2, hipMemcpyDtoDAsync)(uint64_t to, uint64_t from, size_t bytes, void *) {
+  if (fails(NAME(cuMemcpyDtoDAsync_v2, hipMemcpyDtoDAsync)))
+    return Injected;
+  if (!inside(to, bytes) || !inside(from, bytes))
+    return Invalid;
+  return enqueue([=] {
+    memcpy(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes);
+    log("copy " + std::to_string(bytes));
+  });
+}
+
 FUNCTION(cuMemsetD8Async, hipMemsetD8Async)(uint64_t to, unsigned char value, size_t bytes, void *) {
   if (!inside(to, bytes))
     return Invalid;

@@ -17,7 +17,7 @@ inline std::vector<int32_t> prompt(int64_t count, int32_t first = 1) {
 }
 
 /// The logits behind a sequence; the test fails if there are none.
-inline std::vector<float> logits(const Session &session, int32_t sequence) {
+inline std::vector<float> logits(Session &session, int32_t sequence) {
   const float *data = nullptr;
   Outcome outcome = session.logits(sequence, &data);
   EXPECT_TRUE(outcome) << outcome.message;
