@@ -62,6 +62,8 @@ std::string nameOf(const Product &p, int64_t rows) {
   std::string name;
   llvm::raw_string_ostream(name) << "micro." << element(p.a) << "x" << element(p.b) << "." << rows << "x" << kPanel
                                  << (p.accumulate ? ".accumulate" : "") << (p.stream && streams(rows) ? ".stream" : "");
+  if (p.nextPanel)
+    name += ".next" + std::to_string(p.nextPanel);
   return name;
 }
 
@@ -87,6 +89,9 @@ void emitMicroKernel(KernelBuilder &b, ValueRange arguments, const Product &p, i
       if (p.stream && streams(rows))
         for (Value half : {at, b.add(at, argument(6))})
           prefetch(b, bMemory, half, 64);
+      if (p.nextPanel)
+        for (Value half : {at, b.add(at, argument(6))})
+          prefetch(b, bMemory, half, 64, p.nextPanel, 2);
       for (int64_t r = 0; r < rows; ++r) {
         auto x = arithmetic.loadA(a, b.add(offsets[r], b.mul(s, p.depth)));
         for (int64_t j = 0; j < 2; ++j) {
@@ -113,13 +118,13 @@ void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes) {
   prefetch(b, memory, at, bytes, b.machine.fetchAhead);
 }
 
-void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes, int64_t ahead) {
+void x86::prefetch(KernelBuilder &b, Value memory, Value at, int64_t bytes, int64_t ahead, int cacheLevel) {
   if (!ahead)
     return;
   int64_t size = cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8;
   for (int64_t line = 0; line < bytes; line += 64)
     memref::PrefetchOp::create(b, memory, ValueRange{b.add(at, (ahead + line) / size)}, /*isWrite=*/false,
-                               /*localityHint=*/3, /*isDataCache=*/true);
+                               /*localityHint=*/4 - cacheLevel, /*isDataCache=*/true);
 }
 
 SmallVector<int64_t> x86::rowBlocks(const Machine &machine, int64_t sets) {

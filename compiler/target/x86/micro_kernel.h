@@ -20,6 +20,7 @@ struct Product {
   bool accumulate;        ///< add to C instead of overwriting it
   bool stream = false;    ///< B comes from memory: few rows fetch what follows ahead of use
   mlir::Value fewerSteps = {}; ///< of micro-kernels, where only the first columns of A and rows of B count; a multiple of 4
+  int64_t nextPanel = 0;  ///< bytes to the next panel: a block of many rows asks for its codes while it multiplies with this one
 };
 
 /// Rows of the largest micro-kernel there is on any machine.
@@ -35,7 +36,7 @@ llvm::SmallVector<int64_t> rowBlocks(const Machine &machine, int64_t sets = 1);
 int64_t accumulatorsPerSum(const Machine &machine, int64_t rows, int64_t sets = 1);
 
 /// Asks for what is `ahead` bytes behind the `bytes` bytes from element `at` on; nothing if that is 0.
-void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes, int64_t ahead);
+void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes, int64_t ahead, int cacheLevel = 1);
 /// Machine::fetchAhead bytes behind them.
 void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes);
 

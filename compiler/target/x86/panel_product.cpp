@@ -105,8 +105,18 @@ void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish
   int64_t depth = weight.layout.getDepth();
   Product product{in.memory, offsets, weight.memory, start, kPanel * depth, kLanes * depth, depth,
                   weight.columns() / depth, products, kPanel, false, true};
-  forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
+  // The first block waits for the panel, the second one has the next panel come meanwhile.
+  const int64_t most = rowBlocks(b.machine).front(), bytes = weight.panelStride() * weight.type.getElementTypeBitWidth() / 8;
+  auto multiply = [&](Value row, int64_t rows, int64_t nextPanel) {
+    product.nextPanel = nextPanel;
     emitProduct(b, product, row, rows, b.index(0));
+  };
+  forRowBlocks(b, b.index(0), count, [&](Value row, int64_t rows) {
+    if (rows < most)
+      multiply(row, rows, 0);
+    else
+      b.choose(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, row, b.index(most)), [&] { multiply(row, rows, bytes); },
+               [&] { multiply(row, rows, 0); });
     b.loop(rows, 1, [&](Value r) {
       Value at = b.mul(r, kPanel);
       finish(b.add(row, r), b.load(products, at), b.load(products, b.add(at, kLanes)));
