@@ -11,9 +11,9 @@ namespace qwench {
 /// Weight of the likeliest token; sums of 2^22 tokens fit into 63 bits.
 constexpr int64_t kTopWeight = int64_t(1) << 40;
 
-/// 2^x for |x| <= 1/2 as c[0] + c[1] x + c[2] x^2 + ...: Taylor's series, ln(2)^k / k!, which leaves 5e-9.
-constexpr float kPowerSeries[] = {1.0f,           0.693147182f,   0.240226507f,    0.0555041097f,
-                                  0.00961812865f, 0.00133335579f, 0.000154035297f, 1.52527336e-05f};
+/// 2^x for |x| <= 1/2 as c[0] + c[1] x + c[2] x^2 + ...: Taylor's series, ln(2)^k / k!, which leaves 2e-7.
+constexpr float kPowerSeries[] = {1.0f,           0.693147182f,   0.240226507f,   0.0555041097f,
+                                  0.00961812865f, 0.00133335579f, 0.000154035297f};
 /// Differences of logits, in powers of two, from which on a weight is 0.
 constexpr float kLeastPower = -62;
 /// Added and subtracted: what is left of a float below 2^22 in magnitude is the nearest whole number, ties to
@@ -33,8 +33,8 @@ inline int64_t tokenWeight(float logit, float top, float scale) {
 #pragma clang fp contract(off)
   const float power = std::max((logit - top) * scale, kLeastPower);
   const float whole = (power + kWholeNumbers) - kWholeNumbers, x = power - whole;
-  float sum = kPowerSeries[7];
-  for (int k = 6; k >= 0; --k)
+  float sum = kPowerSeries[6];
+  for (int k = 5; k >= 0; --k)
     sum = sum * x + kPowerSeries[k];
   // From 2^-1/2 to 2^1/2: a multiple of 2^-24.
   return static_cast<int64_t>(static_cast<int32_t>(sum * 0x1p24f)) << 16 >> static_cast<int>(-whole);

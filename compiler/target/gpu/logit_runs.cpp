@@ -33,7 +33,9 @@ Value Integers::bisect(Value low, Value high, llvm::function_ref<Value(Value)> i
 
 LogitRuns::LogitRuns(KernelBuilder &b, const Buffer &in, Value start, Value candidates)
     : Integers(b), in(in), start(start), candidates(candidates), runs(llvm::divideCeil(in.width, length())),
-      maxima(b.shared(runs, b.getI32Type())), partials(b.shared(2 * b.subgroups, i64)) {
+      share(llvm::divideCeil(runs, b.subgroups)), maxima(b.shared(runs, b.getI32Type())),
+      partials(b.shared(2 * b.subgroups, i64)), listed(b.shared(b.subgroups * share, b.getI32Type())),
+      listedCount(b.shared(b.subgroups, b.getI32Type())) {
   findMaxima();
 }
 
@@ -116,8 +118,25 @@ Value LogitRuns::blockMinimum(Value subgroupMinimum) {
 
 //===-- Passes ----------------------------------------------------------------------------------------------------===//
 
+/// A lane lists its subgroup's. All have read the former list: every pass ends with a barrier.
+void LogitRuns::keep(Value key) {
+  b.when(b.equal(b.lane, b.index(0)), [&] {
+    Value least = narrow(key), list = b.mul(b.subgroup, share);
+    auto count = b.loop(b.index(0), b.index(runs), b.subgroups, b.index(0), [&](Value first, ValueRange n) {
+      Value run = b.add(first, b.subgroup);
+      Value stays = b.both(b.less(run, b.index(runs)), atLeast(maximum(b.min(run, b.index(runs - 1))), least));
+      b.when(stays, [&] { b.storeScalar(b.toI32(run), listed, b.add(list, n[0])); });
+      return Yield{b.select(stays, b.add(n[0], 1), n[0])};
+    });
+    b.storeScalar(b.toI32(count[0]), listedCount, b.subgroup);
+  });
+  b.barrier();
+}
+
 LogitRuns::Yield LogitRuns::overRuns(Value key, ValueRange inits, llvm::function_ref<Yield(Value, ValueRange)> body) {
-  return b.loop(b.subgroup, b.index(runs), b.subgroups, inits, [&](Value run, ValueRange values) {
+  Value end = b.toIndex(b.loadScalar(listedCount, b.subgroup));
+  return b.loop(b.index(0), end, 1, inits, [&](Value i, ValueRange values) {
+    Value run = b.toIndex(b.loadScalar(listed, b.add(b.mul(b.subgroup, share), i)));
     return b.choose(atLeast(maximum(run), key), values.getTypes(), [&] { return body(run, values); }, [&] { return Yield(values); });
   });
 }

@@ -54,7 +54,9 @@ public:
   Yield blockSums(mlir::ValueRange sums);
   Value blockMinimum(Value subgroupMinimum);
 
-  /// Runs body(run, values) for the runs whose greatest key is at least `key` (i32), a subgroup each.
+  /// Lists the runs whose greatest key is at least `key` (i64): only these are read from here on.
+  void keep(Value key);
+  /// Runs body(run, values) for those of the listed runs whose greatest key is at least `key` (i32), a subgroup each.
   Yield overRuns(Value key, mlir::ValueRange inits, llvm::function_ref<Yield(Value run, mlir::ValueRange)> body);
   /// Runs body(run, whether it is below `end`, values) for all runs, a thread each; the run is one that there is in any case.
   /// All threads run as often, so that those of a subgroup stay together.
@@ -71,7 +73,9 @@ private:
   Buffer in;
   Value start, candidates;
   int64_t runs;
-  Value maxima, partials; ///< workgroup memory: i32 [runs], i64 [2 * subgroups]
+  int64_t share; ///< most runs of a subgroup
+  // Workgroup memory: i32 [runs], i64 [2 * subgroups], i32 [subgroups, share] and how many of them there are.
+  Value maxima, partials, listed, listedCount;
 };
 
 } // namespace qwench::gpu

@@ -73,6 +73,7 @@ private:
   Value weightsWhere(Value condition, Value logits);
   Value weightOfKey(Value key) { return weights.of(b, logitOfKey(b, narrow(key))); }
   Value weightFrom(Value key);
+  Value maximaFrom(Value key);
 
   Threshold likeliest(Value k);
   Threshold share(Value p, Threshold from);
@@ -127,10 +128,20 @@ Value Sampler::weightFrom(Value key) {
 
 //===-- Thresholds ------------------------------------------------------------------------------------------------===//
 
+/// What the greatest candidates of the runs weigh together whose key is at least this: at most what weightFrom() says.
+Value Sampler::maximaFrom(Value key) {
+  auto mine = overThreads(b.index(count()), integer(0), [&](Value run, Value inside, ValueRange sum) {
+    Value most = maximum(run), counts = b.both(inside, atLeast(most, narrow(key)));
+    return Yield{b.add(sum[0], b.select(counts, weights.of(b, logitOfKey(b, most)), integer(0)))};
+  });
+  return blockSums(subgroupSum(mine[0], 3))[0];
+}
+
 /// The k likeliest. The k-th greatest of the runs' greatest logits is not above the k-th of all.
 Threshold Sampler::likeliest(Value k) {
   Value end = next(top);
   Value bound = bisect(integer(kNoKey), end, [&](Value key) { return atLeast(countRunsFrom(key), k); });
+  keep(bound);
   Value key = bisect(bound, end, [&](Value key) { return atLeast(countFrom(key), k); });
   Value equal = b.sub(k, countFrom(next(key)));
   return {key, b.select(b.equal(key, integer(kNoKey)), integer(0), equal)}; // there are fewer than k
@@ -140,7 +151,9 @@ Threshold Sampler::likeliest(Value k) {
 Threshold Sampler::share(Value p, Threshold from) {
   Value all = b.add(weightFrom(next(from.key)), b.mul(from.equal, weightOfKey(from.key)));
   Value wanted = b.max(shareOf(p, all), integer(1));
-  Value key = bisect(from.key, next(top), [&](Value key) { return atLeast(weightFrom(key), wanted); });
+  Value bound = bisect(from.key, next(top), [&](Value key) { return atLeast(maximaFrom(key), wanted); });
+  keep(bound);
+  Value key = bisect(bound, next(top), [&](Value key) { return atLeast(weightFrom(key), wanted); });
   Value missing = b.sub(wanted, weightFrom(next(key))), each = b.max(weightOfKey(key), integer(1));
   // The quotient is below 2^22: in f64 it is exact, or between its neighbours.
   Value whole = toInteger(b.divf(toReal(missing), toReal(each)));
@@ -156,6 +169,7 @@ Threshold Sampler::threshold() {
   };
   Value k = draw.whole(offsetof(QwenchDraw, top_k)), candidates = draw.whole(offsetof(QwenchDraw, candidates));
   Value cuts = b.both(b.less(integer(0), k), b.less(k, candidates));
+  keep(integer(kNoKey));
   Threshold some = whether(cuts, [&] { return likeliest(k); }, {integer(kNoKey), integer(0)});
   Value p = draw.member(offsetof(QwenchDraw, top_p));
   return whether(below(p, real(1)), [&] { return share(p, some); }, some);
@@ -171,19 +185,23 @@ Kept Sampler::keptOf(Value logits, Value keys) {
 
 void Sampler::sumRuns() {
   runWeights = b.shared(count(), i64), runEqual = b.shared(count(), b.getI32Type());
-  SmallVector<Type> types(2, i64);
-  b.forSubgroups(count(), [&](Value run) {
-    auto sums = b.choose(atLeast(maximum(run), narrow(kept.key)), types,
-                         [&] {
-                           auto [logits, keys] = read(run);
-                           Kept mine = keptOf(logits, keys);
-                           return Yield{subgroupSum(total(mine.weight), 3), subgroupSum(total(mine.equal), 1)};
-                         },
-                         [&] { return Yield{integer(0), integer(0)}; });
-    b.when(b.equal(b.lane, b.index(0)), [&] {
-      b.storeScalar(sums[0], runWeights, run);
-      b.storeScalar(narrow(sums[1]), runEqual, run);
+  overThreads(b.index(count()), {}, [&](Value run, Value inside, ValueRange) {
+    b.when(inside, [&] {
+      b.storeScalar(integer(0), runWeights, run);
+      b.storeScalar(b.i32(0), runEqual, run);
     });
+    return Yield();
+  });
+  b.barrier();
+  overRuns(narrow(kept.key), {}, [&](Value run, ValueRange) {
+    auto [logits, keys] = read(run);
+    Kept mine = keptOf(logits, keys);
+    Value weight = subgroupSum(total(mine.weight), 3), equal = subgroupSum(total(mine.equal), 1);
+    b.when(b.equal(b.lane, b.index(0)), [&] {
+      b.storeScalar(weight, runWeights, run);
+      b.storeScalar(narrow(equal), runEqual, run);
+    });
+    return Yield();
   });
   b.barrier();
 }
@@ -228,6 +246,7 @@ Value Sampler::drawn() {
 
 /// The lowest id of those that are as likely as any.
 Value Sampler::likeliestToken() {
+  keep(top);
   Value key = narrow(top), none = b.i32(INT_MAX);
   auto mine = overRuns(key, none, [&](Value run, ValueRange lowest) {
     Value same = b.equal(read(run).second, b.splat(key, kPiece));

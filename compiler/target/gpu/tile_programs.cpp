@@ -26,7 +26,7 @@ ArrayRef<TileProgram> tilePrograms() {
       {"qwen.combine", {4, rowTiles, emitCombine}},
       {"qwen.grouped_linear_combine", {4, combineTiles, emitGroupedLinearCombine}},
       {"qwen.output_rows", {4, rowTiles, emitOutputRows}},
-      {"qwen.sample", {16, rowTiles, emitSample}},
+      {"qwen.sample", {8, rowTiles, emitSample}},
   };
   return programs;
 }

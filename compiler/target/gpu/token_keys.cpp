@@ -62,8 +62,8 @@ Value TokenWeights::of(KernelBuilder &b, Value logits) const {
   Value power = b.mulf(b.subf(logits, likeShape(b, logits, top)), likeShape(b, logits, scale));
   power = arith::MinNumFOp::create(b, b.maxf(power, all(kLeastPower)), all(0)); // NaN is the least
   Value whole = b.subf(b.addf(power, all(kWholeNumbers)), all(kWholeNumbers)), x = b.subf(power, whole);
-  Value sum = all(kPowerSeries[7]);
-  for (int k = 6; k >= 0; --k)
+  Value sum = all(kPowerSeries[6]);
+  for (int k = 5; k >= 0; --k)
     sum = b.addf(b.mulf(sum, x), all(kPowerSeries[k]));
   Value bits = arith::ConstantOp::create(b, b.getI64IntegerAttr(16));
   Value mantissa = arith::ShLIOp::create(b, toInteger(b.mulf(sum, all(0x1p24))), likeShape(b, logits, bits));
