@@ -63,8 +63,7 @@ Value CacheReader::decode(KernelBuilder &b, Value words, int64_t shift) {
 
 Value CacheReader::wordsAt(KernelBuilder &b, Value word) {
   // Unlike a stream that is but multiplied, one of codes that take many instructions each gains on every CPU.
-  constexpr int64_t ahead = 6 << 10;
-  prefetch(b, cacheWords, word, 4 * kLanes, ahead);
+  prefetch(b, cacheWords, word, 4 * kLanes, Machine().fetchAhead);
   return vector::LoadOp::create(b, wordVector(b), cacheWords, ValueRange{word});
 }
 

@@ -35,7 +35,8 @@ llvm::SmallVector<int64_t> rowBlocks(const Machine &machine, int64_t sets = 1);
 /// of a product, as far as registers go.
 int64_t accumulatorsPerSum(const Machine &machine, int64_t rows, int64_t sets = 1);
 
-/// Asks for what is `ahead` bytes behind the `bytes` bytes from element `at` on; nothing if that is 0.
+/// Asks for what is `ahead` bytes behind the `bytes` bytes from element `at` on, into that level of the cache; for nothing if
+/// `ahead` is 0.
 void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes, int64_t ahead, int cacheLevel = 1);
 /// Machine::fetchAhead bytes behind them.
 void prefetch(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t bytes);
