@@ -46,7 +46,8 @@ struct AttentionTile {
   Value maxima;                      ///< of each query vector's scores so far, before scaling: f32
   Value sums;                        ///< [queries, kLanes] f32: lanes are summed at the end
   CacheHead cache;
-  std::optional<CacheReader> reader; ///< of a quantized cache
+  std::optional<CacheReader> reader;      ///< of a quantized cache whose blocks become floats
+  std::unique_ptr<CodeProducts> products; ///< of one whose codes are multiplied
   Value head, first, count; ///< key/value head, first row, number of query vectors
   Value run;                ///< of the keys, with `stats`
 
@@ -93,10 +94,14 @@ AttentionTile::AttentionTile(KernelBuilder &b, AttentionOp op) : op(op) {
   sums = take(queries * kLanes, b.getF32Type());
   gathered = take(queries * dim, query.element);
   scores = take(queries * kKeyBlock, b.getF32Type());
-  weights = take(queries * kKeyBlock, query.element);
+  bool asCodes = codeVectors(op, queries);
+  weights = take(queries * kKeyBlock, asCodes ? b.getF32Type() : query.element);
   values = take(queries * dim, b.getF32Type());
-  if (op.getCache().getType().getQuant())
-    reader.emplace(b, op.getCache().getType(), query.element, codeVectors(op, queries), at);
+  CacheType type = op.getCache().getType();
+  if (asCodes)
+    products = CodeProducts::create(b, type, queries, at);
+  else if (type.getQuant())
+    reader.emplace(b, type, query.element, at);
 }
 
 void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
@@ -115,13 +120,13 @@ void AttentionTile::begin(KernelBuilder &b, Value firstRow, Value lastRow) {
     b.store(b.splat(0.0f), sums, b.mul(r, kLanes));
     b.loop(dim, kLanes, [&](Value i) { b.store(b.splat(0.0f), values, b.add(b.mul(r, dim), i)); });
   });
-  if (codeVectors(op, queries))
-    reader->sumQueries(b, gathered);
+  if (products)
+    products->begin(b, gathered);
 }
 
 void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
-  if (codeVectors(op, queries))
-    return reader->scores(b, cache, block, gathered, scores);
+  if (products)
+    return products->scores(b, cache, block, scores);
   int64_t depth = reader ? reader->depth() : cache.depth;
   Value memory = reader ? reader->keys(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.keys, b.mul(block, kKeyBlock * dim));
@@ -139,17 +144,12 @@ void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   }
 }
 
-/// The larger of numbers: one instruction, where IEEE's maximum takes three for the sake of NaN.
-Value larger(KernelBuilder &b, Value x, Value y) {
-  return arith::SelectOp::create(b, arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y), x, y);
-}
-
 /// 2^x for x <= 0, within 2e-7 relatively: 2^n * p(f) with n the nearest integer and f in -0.5 .. 0.5. About 12
 /// instructions, half of what an exponential for all arguments takes.
 Value exp2(KernelBuilder &b, Value x) {
   constexpr float coefficients[] = {1.00000012f,   0.693146944f,   0.240221202f,
                                     0.0555071346f, 0.00967554748f, 0.00132764713f};
-  x = larger(b, x, b.splat(-126.0f));
+  x = b.larger(x, b.splat(-126.0f));
   Value shifted = b.addf(x, b.splat(kRounder)), f = b.subf(x, b.subf(shifted, b.splat(kRounder)));
   Value power = b.splat(coefficients[5]);
   for (int i = 4; i >= 0; --i)
@@ -185,7 +185,7 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
     }
     Value largest = score[0];
     for (int64_t v = 1; v < vectors; ++v)
-      largest = larger(b, largest, score[v]);
+      largest = b.larger(largest, score[v]);
     // After the first blocks the maximum seldom grows: it is looked for only where a lane exceeds it.
     Value before = b.loadScalar(maxima, r);
     Value above = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, largest, b.splat(before));
@@ -226,8 +226,8 @@ void AttentionTile::rescale(KernelBuilder &b, Value r, Value before, Value now) 
 }
 
 void AttentionTile::valueBlock(KernelBuilder &b, Value block) {
-  if (codeVectors(op, queries))
-    return reader->addValues(b, cache, block, weights, values);
+  if (products)
+    return products->addValues(b, cache, block, weights, values);
   int64_t depth = reader ? reader->depth() : cache.depth;
   Value memory = reader ? reader->values(b, cache, block) : cache.memory;
   Value start = reader ? b.index(0) : b.add(cache.values, b.mul(block, kKeyBlock * dim));
@@ -325,8 +325,12 @@ int64_t x86::attentionScratchBytes(AttentionOp op, int64_t queries) {
   auto part = [](int64_t bytes) { return llvm::alignTo(bytes, 128); };
   int64_t lists = 2 * part(queries * 8) + part(queries * 4) + part(queries * kLanes * 4);
   int64_t blocks = 2 * part(queries * kKeyBlock * 4) + part(queries * cache.getDim() * 4);
-  int64_t reader = cache.getQuant() ? CacheReader::scratchBytes(cache, codeVectors(op, queries)) : 0;
-  return lists + blocks + part(queries * cache.getDim() * 4) + reader;
+  int64_t codes = 0;
+  if (int64_t vectors = codeVectors(op, queries))
+    codes = CodeProducts::scratchBytes(cache, vectors);
+  else if (cache.getQuant())
+    codes = CacheReader::scratchBytes(cache);
+  return lists + blocks + part(queries * cache.getDim() * 4) + codes;
 }
 
 Value x86::attentionTiles(KernelBuilder &b, Operation *op) {

@@ -10,12 +10,14 @@
 // Quantized keys and values are blocks of 64 positions, each [codes][scales: groups x 64][zero points: groups x 64]:
 //   keys    [4 x 16 positions][D / n][16 lanes: positions] words of n columns, n = 8 codes of 4 bits or 4 of 8 bits;
 //           byte i of a 4-bit word has columns i (low) and 4 + i (high)
-//   values  [16 x 4 positions][D / m][16 lanes: columns] words of 4 positions, a byte each, m = 16 columns of 8 bits, or
+//   values  [D / m][16 x 4 positions][16 lanes: columns] words of 4 positions, a byte each, m = 16 columns of 8 bits, or
 //           32 of 4 bits: lane l has columns l (low) and 16 + l (high)
 // A byte belongs to one position, so that tiles of different rows never write the same one. i8 is stored plus 128.
 #pragma once
 
 #include "compiler/target/x86/kernel_builder.h"
+
+#include <memory>
 
 namespace qwench::x86 {
 
@@ -66,13 +68,59 @@ private:
   mlir::Value bytes, cacheWords; ///< the whole cache
 };
 
-/// Reads blocks of a quantized cache: into scratch, as floats for the micro-kernels and tiles, or straight into the products of a few
-/// query vectors, which then wait for nothing but the codes.
+/// Where the codes of a quantized cache's blocks are, and what they say.
+class CacheCodes {
+public:
+  CacheCodes(KernelBuilder &b, qwen::CacheType type);
+
+  const CacheBlock layout;
+  mlir::Value bytes, words; ///< the whole cache, memref<?xi8> and memref<?xi32>
+
+  /// Byte where block `block` begins.
+  mlir::Value keyBlock(KernelBuilder &b, const CacheHead &head, mlir::Value block) const;
+  mlir::Value valueBlock(KernelBuilder &b, const CacheHead &head, mlir::Value block) const;
+  /// A vector of a block's words: word `word` of the keys at 16 positions from 16 * part on; 4 positions from 4 * quad on
+  /// of the columns of chunk `chunk`.
+  mlir::Value keyWords(KernelBuilder &b, mlir::Value start, mlir::Value part, mlir::Value word) const;
+  mlir::Value valueWords(KernelBuilder &b, mlir::Value start, mlir::Value chunk, mlir::Value quad) const;
+  int64_t codesPerWord() const { return 32 / layout.bits; }
+  int64_t wordsPerKey() const { return layout.dim / codesPerWord(); }
+  /// Columns of a chunk of values, and vectors of columns in it.
+  int64_t chunkColumns() const { return kLanes * halves(); }
+  int64_t halves() const { return 8 / layout.bits; }
+  int64_t chunks() const { return layout.dim / chunkColumns(); }
+  /// Bit of a key's word where the code of its column i begins: of a word of 4-bit codes, byte i has columns i and 4 + i.
+  int64_t keyShift(int64_t i) const { return layout.bits == 8 ? 8 * i : 8 * (i % 4) + 4 * (i / 4); }
+
+  /// Scales and zero points, as f32, of the 16 values from `stat` on of a block's [groups][64]. Codes without a zero point
+  /// have none: null.
+  mlir::Value scales(KernelBuilder &b, mlir::Value start, mlir::Value stat) const;
+  mlir::Value zeros(KernelBuilder &b, mlir::Value start, mlir::Value stat) const;
+  /// Codes are integers, from which a zero point is subtracted.
+  bool integers() const { return layout.quant.getStorage().isSignlessInteger(); }
+  /// 16 codes: bits `shift` and up of each word, as f32 without scale and zero.
+  mlir::Value decode(KernelBuilder &b, mlir::Value words, int64_t shift) const;
+
+private:
+  mlir::Value wordsAt(KernelBuilder &b, mlir::Value word) const;
+  void prefetchBlock(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t length) const;
+};
+
+/// Scales and -(zero point) * scale of a block's groups, as f32 in scratch: [groups][64] each.
+struct CacheScales {
+  CacheScales(KernelBuilder &b, const CacheBlock &layout, int64_t scratchAt);
+  static int64_t scratchBytes(const CacheBlock &layout) { return 2 * 4 * layout.groups * kKeyBlock; }
+  void read(KernelBuilder &b, const CacheCodes &codes, mlir::Value start);
+
+  mlir::Value scales, offsets;
+};
+
+/// Makes blocks of a quantized cache floats in scratch, for the micro-kernels and tiles.
 class CacheReader {
 public:
-  /// `vectors`: query vectors of products without scratch for a block. `element`: what blocks become, f32 or bf16.
-  CacheReader(KernelBuilder &b, qwen::CacheType type, mlir::Type element, int64_t vectors, int64_t scratchAt);
-  static int64_t scratchBytes(qwen::CacheType type, int64_t vectors);
+  /// `element`: what blocks become, f32 or bf16.
+  CacheReader(KernelBuilder &b, qwen::CacheType type, mlir::Type element, int64_t scratchAt);
+  static int64_t scratchBytes(qwen::CacheType type);
 
   /// Columns (of keys) or positions (of values) that a step of a block has.
   int64_t depth() const { return element.isF32() ? 1 : 2; }
@@ -81,34 +129,33 @@ public:
   /// The values of a block: panels of 32 columns, 64 / depth() steps of 32.
   mlir::Value values(KernelBuilder &b, const CacheHead &head, mlir::Value block);
 
-  /// S = Q K^T of a block for all query vectors: Q [vectors, D] and S [vectors, 64] in f32. Of a tile's queries, sumQueries
-  /// comes first.
-  void sumQueries(KernelBuilder &b, mlir::Value queries);
-  void scores(KernelBuilder &b, const CacheHead &head, mlir::Value block, mlir::Value queries, mlir::Value scores);
-  /// O += P V of a block: P [vectors, 64] and O [vectors, D] in f32.
-  void addValues(KernelBuilder &b, const CacheHead &head, mlir::Value block, mlir::Value weights, mlir::Value out);
-
 private:
-  void scoresOf(KernelBuilder &b, mlir::Value start, mlir::Value queries, int64_t first, int64_t count, mlir::Value scores);
-  void addValuesOf(KernelBuilder &b, mlir::Value start, int64_t first, int64_t count, mlir::Value out);
-  /// Scales and -(zero point) * scale of the block's groups as f32: [groups][64] each.
-  void readScales(KernelBuilder &b, mlir::Value start);
-  /// 16 codes: bits `shift` and up of each word, as f32 without scale and zero.
-  mlir::Value decode(KernelBuilder &b, mlir::Value words, int64_t shift);
-  mlir::Value wordsAt(KernelBuilder &b, mlir::Value word);
-
   /// code * scale + offset, if there is one, for a block; of bf16 it is rounded.
   mlir::Value value(KernelBuilder &b, mlir::Value code, mlir::Value scale, mlir::Value offset);
   /// Stores values[i], column (position) i of a word, at element `at` of the block, steps `stride` elements apart.
   void storeSteps(KernelBuilder &b, llvm::ArrayRef<mlir::Value> values, mlir::Value at, int64_t stride);
 
-  CacheBlock layout;
+  CacheCodes codes;
   mlir::Type element;
-  int64_t vectors;
-  mlir::Value scales, offsets, block; ///< scratch
-  mlir::Value scaled;                 ///< P times the scales of a block: [vectors][groups][64]
-  mlir::Value querySums, valueSums;   ///< [vectors][groups][kLanes]: sums of Q's columns, and of P times the offsets
-  mlir::Value cacheWords;             ///< the whole cache
+  CacheScales scales;
+  mlir::Value block; ///< scratch
+};
+
+/// Products of a few query vectors with blocks of a quantized cache, whose codes are read once and go no further than
+/// registers. Q and P are of f32 or bf16, S and O of f32.
+class CodeProducts {
+public:
+  virtual ~CodeProducts() = default;
+  /// Looks at a tile's queries, Q [vectors, D], before any product with them.
+  virtual void begin(KernelBuilder &b, mlir::Value queries) = 0;
+  /// S [vectors, 64] = Q K^T of a block.
+  virtual void scores(KernelBuilder &b, const CacheHead &head, mlir::Value block, mlir::Value scores) = 0;
+  /// O [vectors, D] += P V of a block: P [vectors, 64].
+  virtual void addValues(KernelBuilder &b, const CacheHead &head, mlir::Value block, mlir::Value weights, mlir::Value out) = 0;
+
+  /// Those of bytes where codes are integers and the CPU multiplies bytes, else those of floats.
+  static std::unique_ptr<CodeProducts> create(KernelBuilder &b, qwen::CacheType type, int64_t vectors, int64_t scratchAt);
+  static int64_t scratchBytes(qwen::CacheType type, int64_t vectors);
 };
 
 } // namespace qwench::x86

@@ -188,7 +188,7 @@ void CacheWriter::writeValue(KernelBuilder &b, const CacheHead &head, Value sour
   Value block = b.add(head.values, b.mul(b.div(position, kKeyBlock), layout.bytes)), place = b.rem(position, kKeyBlock);
   quantize(b, source, at, block, place);
   int64_t perWord = kLanes * 8 / layout.bits, chunks = head.dim / perWord; // columns of a vector of words
-  Value target = b.add(b.add(block, b.mul(b.div(place, 4), chunks * 4 * kLanes)), b.rem(place, 4));
+  Value target = b.add(b.add(block, b.mul(b.div(place, 4), 4 * kLanes)), b.rem(place, 4));
   b.loop(chunks, 1, [&](Value chunk) {
     b.loop(kLanes, 1, [&](Value lane) {
       Value column = b.add(b.mul(chunk, perWord), lane), code = b.loadScalar(rounded, column);
@@ -197,7 +197,7 @@ void CacheWriter::writeValue(KernelBuilder &b, const CacheHead &head, Value sour
         Value high = arith::ShLIOp::create(b, b.loadScalar(rounded, b.add(column, kLanes)), four);
         code = arith::OrIOp::create(b, code, high);
       }
-      b.storeScalar(code, bytes, b.add(target, b.mul(b.add(b.mul(chunk, kLanes), lane), 4)));
+      b.storeScalar(code, bytes, b.add(target, b.add(b.mul(chunk, kKeyBlock * kLanes), b.mul(lane, 4))));
     });
   });
 }

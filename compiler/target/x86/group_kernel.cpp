@@ -10,15 +10,7 @@ using namespace mlir;
 using namespace qwench;
 using namespace qwench::x86;
 
-namespace {
-
-/// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several.
-int64_t setsFor(const Machine &machine, int64_t rows) { return accumulatorsPerSum(machine, rows, 2); }
-/// Steps of an iteration.
-int64_t unrollFor(const Machine &machine, int64_t rows) { return std::max<int64_t>(2, setsFor(machine, rows)); }
-
-/// sum + the four products of unsigned bytes of `weights` and signed bytes of `a` in each lane of 32 bits.
-Value dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
+Value x86::dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
   auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
   if (b.machine.int8Dot)
     return LLVM::CallIntrinsicOp::create(b, sum.getType(), b.getStringAttr("llvm.x86.avx512.vpdpbusd.512"),
@@ -32,6 +24,13 @@ Value dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
   }
   return sum;
 }
+
+namespace {
+
+/// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several.
+int64_t setsFor(const Machine &machine, int64_t rows) { return accumulatorsPerSum(machine, rows, 2); }
+/// Steps of an iteration.
+int64_t unrollFor(const Machine &machine, int64_t rows) { return std::max<int64_t>(2, setsFor(machine, rows)); }
 
 /// Keeps LLVM from unrolling a loop: a scheduler that sees many steps at once loads ahead of them and spills accumulators.
 void keepRolled(Operation *loop) {

@@ -8,6 +8,10 @@ namespace qwench::x86 {
 /// Bytes of what a row of quantized activations holds of each group behind its codes: scale and negated sum.
 constexpr int64_t kGroupFacts = qwen::QuantType::kGroupFacts;
 
+/// sum + the four products of unsigned bytes of `weights` and signed bytes of `a` in each lane of 32 bits: vectors of kLanes words and of
+/// 4 * kLanes bytes.
+mlir::Value dotBytes(KernelBuilder &b, mlir::Value sum, mlir::Value weights, mlir::Value a);
+
 /// C[rows, 32] += A[rows, groups * G] B[groups * G, 32] without the row scales of B, divided by format.sumFactor().
 struct GroupProduct {
   PanelFormat format;

@@ -50,6 +50,11 @@ public:
   Value mulf(Value a, Value b) { return mlir::arith::MulFOp::create(*this, a, b); }
   Value divf(Value a, Value b) { return mlir::arith::DivFOp::create(*this, a, b); }
   Value maxf(Value a, Value b) { return mlir::arith::MaxNumFOp::create(*this, a, b); }
+  /// The larger of numbers: one instruction, where IEEE's maximum takes three for the sake of NaN.
+  Value larger(Value a, Value b) {
+    Value greater = mlir::arith::CmpFOp::create(*this, mlir::arith::CmpFPredicate::OGT, a, b);
+    return mlir::arith::SelectOp::create(*this, greater, a, b);
+  }
   Value fma(Value a, Value b, Value c) { return mlir::vector::FMAOp::create(*this, a, b, c); }
   Value exp(Value vector) { return mlir::math::ExpOp::create(*this, vector); }
   Value sum(Value vector) {

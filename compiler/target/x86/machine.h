@@ -18,6 +18,9 @@ struct Machine {
   /// Bytes that streams are asked for ahead of use: a core reads some 6 bytes a cycle and waits 400 cycles for memory. 0 where
   /// the CPU's own prefetchers do better alone.
   int64_t fetchAhead = 6 << 10;
+  /// The same for codes of a quantized cache, whose blocks are asked for into the second cache: between two blocks of keys lie
+  /// a softmax and a block of values, in which nothing else asks for the next.
+  int64_t fetchCodesAhead = 14 << 10;
 };
 
 } // namespace qwench::x86
