@@ -11,12 +11,23 @@ namespace qwench::gpu_on_cpu {
 
 namespace {
 
-enum class State { Ready, AtBarrier, AtReduction, AtMatrix, Done };
+/// Bytes that all banks of workgroup memory hold side by side.
+constexpr int64_t kBankBytes = 128;
+
+enum class State { Ready, AtBarrier, AtReduction, AtMatrix, AtLoad, Done };
 
 /// What happened to a byte of workgroup memory since the last barrier, and before.
 struct SharedByte {
   int32_t writer = -1, reader = -1; ///< thread; of readers -2 when there are several
   uint32_t written = 0, read = 0;   ///< phase (barriers so far)
+  bool awaited = false;             ///< an asynchronous copy of the writer's is on its way here
+};
+
+/// An asynchronous copy to workgroup memory: `read` bytes, and then zeros.
+struct Copy {
+  uint8_t *target;
+  const uint8_t *source;
+  uint64_t bytes, read;
 };
 
 /// Who wrote a byte of the step's memory in which launch.
@@ -33,8 +44,11 @@ struct Executor::Block {
     State state = State::Ready;
     int32_t site = 0, how = 0, size = 0, stride = 0;
     uint32_t value = 0;
-    uint8_t *operands = nullptr; ///< of a matrix product
+    uint8_t *operands = nullptr;  ///< of a matrix product, or what a load of matrices gives
+    const uint8_t *row = nullptr; ///< of a load of matrices: the one that this lane names
     bool isFloat = false;
+    std::vector<Copy> copies;              ///< in no group yet
+    std::vector<std::vector<Copy>> groups; ///< on their way, the first one first
     Block *block = nullptr;
     int64_t index = 0;
   };
@@ -69,6 +83,8 @@ struct Executor::Block {
   bool releaseBarrier();
   bool reduceSubgroup(int64_t first);
   bool multiplySubgroup(int64_t first);
+  bool loadSubgroup(int64_t first);
+  void finishCopies(size_t later);
   bool subgroupIsAt(State state, int64_t first) const;
   void wait(State state) {
     current->state = state;
@@ -85,6 +101,9 @@ static void threadMain(void *argument) {
   Executor::Block &block = *thread->block;
   block.kernel(block.step, block.layer, block.instance, block.tiles, &block, block.shared.data(), thread->index,
                block.index, block.blocks);
+  if (!thread->copies.empty() ||
+      std::any_of(thread->groups.begin(), thread->groups.end(), [](const auto &group) { return !group.empty(); }))
+    block.fail("ends before its asynchronous copies");
   thread->state = State::Done;
 }
 
@@ -99,6 +118,7 @@ void Executor::Block::run() {
     thread.state = State::Ready;
     thread.block = this;
     thread.index = i;
+    thread.copies.clear(), thread.groups.clear();
     thread.fiber.start(threadMain, &thread);
   }
   while (error.empty() && advance()) {
@@ -117,7 +137,7 @@ bool Executor::Block::advance() {
           moved = true;
         }
       current = nullptr;
-    } while (error.empty() && (reduceSubgroup(first) || multiplySubgroup(first)));
+    } while (error.empty() && (reduceSubgroup(first) || multiplySubgroup(first) || loadSubgroup(first)));
   }
   if (!error.empty() || releaseBarrier() || moved)
     return error.empty();
@@ -247,6 +267,30 @@ bool Executor::Block::multiplySubgroup(int64_t first) {
   return true;
 }
 
+/// Four matrices of 8 rows of 8 elements of two bytes: lanes 8 m to 8 m + 7 name the rows of matrix m. A lane is given two
+/// neighbours of a row of each, or, transposed, of a column. Rows of a matrix that share banks would be read one after another.
+bool Executor::Block::loadSubgroup(int64_t first) {
+  if (!subgroupIsAt(State::AtLoad, first))
+    return false;
+  uint16_t matrices[4][8][8];
+  for (int64_t lane = 0; lane < 32; ++lane) {
+    const uint8_t *row = threads[first + lane]->row;
+    for (int64_t other = lane / 8 * 8; other < lane; ++other)
+      if ((row - threads[first + other]->row) % kBankBytes == 0)
+        fail("rows of a matrix that share banks of workgroup memory" + at(*threads[first]));
+    std::memcpy(matrices[lane / 8][lane % 8], row, 16);
+  }
+  for (int64_t lane = 0; lane < 32; ++lane) {
+    Thread &thread = *threads[first + lane];
+    auto *pairs = reinterpret_cast<uint16_t *>(thread.operands);
+    for (int64_t m = 0; m < 4; ++m)
+      for (int64_t i = 0; i < 2; ++i)
+        pairs[2 * m + i] = thread.how ? matrices[m][lane % 4 * 2 + i][lane / 4] : matrices[m][lane / 4][lane % 4 * 2 + i];
+    thread.state = State::Ready;
+  }
+  return true;
+}
+
 //===-- Memory ----------------------------------------------------------------------------------------------------===//
 
 void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) {
@@ -254,6 +298,9 @@ void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) 
   for (uint64_t i = offset; i < offset + bytes; ++i) {
     SharedByte &byte = sharedBytes[i];
     auto place = [i] { return " of workgroup memory at byte " + std::to_string(i); };
+    if (byte.awaited)
+      return fail((write ? "a write" : "a read") + place() + ", which an asynchronous copy of thread " +
+                  std::to_string(byte.writer) + " is on its way to");
     if (byte.writer >= 0 && byte.writer != me && byte.written == phase)
       return fail((write ? "a write" : "a read") + place() + ", which thread " + std::to_string(byte.writer) +
                   " wrote since the last barrier");
@@ -295,6 +342,19 @@ void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write)
   fail((write ? "a write of " : "a read of ") + std::to_string(bytes) + " bytes outside of the step's memory");
 }
 
+/// The current thread's groups arrive, but for the last `later`. Until then what they bring is NaN.
+void Executor::Block::finishCopies(size_t later) {
+  auto &groups = current->groups;
+  for (; groups.size() > later && error.empty(); groups.erase(groups.begin()))
+    for (const Copy &copy : groups.front()) {
+      uint64_t offset = copy.target - shared.data();
+      for (uint64_t i = 0; i < copy.bytes; ++i)
+        sharedBytes[offset + i].awaited = false, sharedBytes[offset + i].written = phase;
+      std::memcpy(copy.target, copy.source, copy.read);
+      std::memset(copy.target + copy.read, 0, copy.bytes - copy.read);
+    }
+}
+
 //===-- What kernels call -----------------------------------------------------------------------------------------===//
 
 static void barrier(void *pointer, int32_t site) {
@@ -327,6 +387,45 @@ static void multiply(void *pointer, int32_t site, int32_t kind, uint8_t *operand
   block.wait(State::AtMatrix);
 }
 
+static void loadMatrices(void *pointer, int32_t site, int32_t transposed, int64_t row, uint8_t *pairs) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  auto &thread = *block.current;
+  thread.site = site, thread.how = transposed, thread.operands = pairs, thread.row = reinterpret_cast<const uint8_t *>(row);
+  if (row % 16)
+    block.fail("a row of a matrix that is not 16-byte aligned" + Executor::Block::at(thread));
+  block.access(thread.row, 16, false);
+  block.wait(State::AtLoad);
+}
+
+static int32_t copy(void *pointer, int64_t target, int64_t source, int64_t bytes, int64_t read) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  Copy made{reinterpret_cast<uint8_t *>(target), reinterpret_cast<const uint8_t *>(source), static_cast<uint64_t>(bytes),
+            static_cast<uint64_t>(read)};
+  if (target % bytes || (read && source % bytes))
+    block.fail("an asynchronous copy of " + std::to_string(bytes) + " bytes that is not aligned to as many");
+  if (made.target < block.shared.data() || made.target + bytes > block.shared.data() + block.shared.size())
+    block.fail("an asynchronous copy to outside of workgroup memory");
+  if (read)
+    block.access(made.source, read, false);
+  block.access(made.target, bytes, true);
+  if (!block.error.empty())
+    return 0;
+  std::memset(made.target, 0xff, bytes);
+  for (int64_t i = 0; i < bytes; ++i)
+    block.sharedBytes[made.target - block.shared.data() + i].awaited = true;
+  block.current->copies.push_back(made);
+  return 0;
+}
+
+static int32_t groupCopies(void *pointer) {
+  auto &thread = *static_cast<Executor::Block *>(pointer)->current;
+  thread.groups.push_back(std::move(thread.copies));
+  thread.copies.clear();
+  return 0;
+}
+
+static void awaitCopies(void *pointer, int32_t later) { static_cast<Executor::Block *>(pointer)->finishCopies(later); }
+
 static void accessMemory(void *pointer, int64_t address, int64_t bytes, int32_t write) {
   static_cast<Executor::Block *>(pointer)->access(reinterpret_cast<const uint8_t *>(address), bytes, write);
 }
@@ -336,6 +435,10 @@ std::vector<Function> functions() {
           {"gpu_reduce_f32", reinterpret_cast<void *>(reduceFloat)},
           {"gpu_reduce_i32", reinterpret_cast<void *>(reduceInteger)},
           {"gpu_multiply", reinterpret_cast<void *>(multiply)},
+          {"gpu_load_matrices", reinterpret_cast<void *>(loadMatrices)},
+          {"gpu_copy", reinterpret_cast<void *>(copy)},
+          {"gpu_copy_group", reinterpret_cast<void *>(groupCopies)},
+          {"gpu_copy_wait", reinterpret_cast<void *>(awaitCopies)},
           {"gpu_access", reinterpret_cast<void *>(accessMemory)}};
 }
 

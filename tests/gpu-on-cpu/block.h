@@ -1,7 +1,8 @@
 // Runs kernels of the gpu dialect on the CPU: a fiber for each thread of a block; barriers and subgroup reductions are
 // meeting points. Finds what a GPU would not tell: threads that wait for others in vain, accesses outside of the step's
-// memory, reads of workgroup memory that nothing wrote, and accesses of one place by two threads without a barrier
-// between, or by two blocks of one launch.
+// memory, reads of workgroup memory that nothing wrote, or that an asynchronous copy which nothing waited for writes, accesses
+// of one place by two threads without a barrier between, or by two blocks of one launch, and loads of matrices that share
+// banks.
 #pragma once
 
 #include <cstddef>

@@ -62,10 +62,7 @@ protected:
     Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(GetParam().model));
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     CheckpointSource source(*checkpoint);
-    gpu::Device device;
-    device.subgroupSize = GetParam().subgroupSize;
-    device.matrix = GetParam().matrix;
-    device.loadsAhead = GetParam().matrix == gpu::MatrixUnit::Wmma11 || GetParam().matrix == gpu::MatrixUnit::Wmma12 ? 4 : 8; // as RDNA
+    gpu::Device device = gpu_on_cpu::deviceOf(GetParam().matrix, GetParam().subgroupSize);
     auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384);
     ASSERT_TRUE(made) << made.error().message;
     program = made.take();

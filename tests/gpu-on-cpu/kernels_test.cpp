@@ -118,9 +118,7 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   fuse(*module, GetParam().fused, GetParam().format);
   if (quantized) // the evaluator is to see the formats
     kept = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
-  gpu::Device device;
-  device.subgroupSize = GetParam().subgroupSize;
-  device.matrix = GetParam().matrix;
+  gpu::Device device = gpu_on_cpu::deviceOf(GetParam().matrix, GetParam().subgroupSize);
   auto program = gpu_on_cpu::Program::create(*module, device, source, 3, 200);
   ASSERT_TRUE(program) << program.error().message;
 

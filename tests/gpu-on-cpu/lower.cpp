@@ -11,6 +11,7 @@
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/Pass/PassManager.h"
@@ -82,6 +83,15 @@ private:
       substitute(op, emitReduce(reduce));
     } else if (isa<NVVM::MmaOp, amdgpu::MFMAOp, amdgpu::WMMAOp>(op)) {
       substitute(op, emitProduct(op));
+    } else if (auto load = dyn_cast<nvgpu::LdMatrixOp>(op)) {
+      substitute(op, emitMatrices(load));
+    } else if (auto copy = dyn_cast<nvgpu::DeviceAsyncCopyOp>(op)) {
+      substitute(op, emitCopy(copy));
+    } else if (isa<nvgpu::DeviceAsyncCreateGroupOp>(op)) {
+      substitute(op, call("gpu_copy_group", {block}, b.getI32Type()));
+    } else if (auto wait = dyn_cast<nvgpu::DeviceAsyncWaitOp>(op)) {
+      call("gpu_copy_wait", {block, i32(wait.getNumGroups().value_or(0))}, {});
+      op->erase();
     } else {
       report(op);
     }
@@ -106,6 +116,27 @@ private:
     call("gpu_multiply", {block, i32(++sites), i32(kind), operands}, {});
     Value place = LLVM::GEPOp::create(b, pointer, b.getI8Type(), operands, ArrayRef<LLVM::GEPArg>{64});
     return LLVM::LoadOp::create(b, op->getResult(0).getType(), place, /*alignment=*/16);
+  }
+
+  /// The lane's two elements of each of four matrices.
+  Value emitMatrices(nvgpu::LdMatrixOp load) {
+    auto type = cast<VectorType>(load.getType());
+    if (type.getDimSize(0) != 4)
+      load.emitError("expected a load of four matrices");
+    call("gpu_load_matrices",
+         {block, i32(++sites), i32(load.getTranspose()), address(load.getSrcMemref(), load.getIndices()), operands}, {});
+    Value flat = LLVM::LoadOp::create(b, VectorType::get({8}, type.getElementType()), operands, /*alignment=*/16);
+    return vector::ShapeCastOp::create(b, type, flat);
+  }
+
+  Value emitCopy(nvgpu::DeviceAsyncCopyOp copy) {
+    int64_t bytes = copy.getDst().getType().getElementTypeBitWidth() / 8;
+    int64_t count = copy.getDstElements().getSExtValue();
+    Value read = copy.getSrcElements() ? copy.getSrcElements() : arith::ConstantIndexOp::create(b, count).getResult();
+    Value source = address(copy.getSrc(), copy.getSrcIndices()), target = address(copy.getDst(), copy.getDstIndices());
+    Value readBytes = arith::MulIOp::create(b, read, arith::ConstantIndexOp::create(b, bytes));
+    readBytes = arith::IndexCastOp::create(b, b.getI64Type(), readBytes);
+    return call("gpu_copy", {block, target, source, i64(count * bytes), readBytes}, b.getI32Type());
   }
 
   void substitute(Operation *op, Value value) {
@@ -140,10 +171,7 @@ private:
         return; // a constant
       int64_t elements = isa<VectorType>(type) ? cast<VectorType>(type).getNumElements() : 1;
       int64_t bytes = getElementTypeOrSelf(type).getIntOrFloatBitWidth() / 8;
-      Value base = memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
-      Value offset = arith::MulIOp::create(b, at[0], arith::ConstantIndexOp::create(b, bytes));
-      Value address = arith::IndexCastOp::create(b, b.getI64Type(), arith::AddIOp::create(b, base, offset));
-      call("gpu_access", {block, address, arith::ConstantOp::create(b, b.getI64IntegerAttr(bytes * elements)), i32(write)}, {});
+      call("gpu_access", {block, address(memory, at), i64(bytes * elements), i32(write)}, {});
     };
     if (auto load = dyn_cast<memref::LoadOp>(op))
       access(load.getMemRef(), load.getIndices(), load.getType(), false);
@@ -155,6 +183,15 @@ private:
       access(store.getBase(), store.getIndices(), store.getValueToStore().getType(), true);
   }
 
+  /// That of an element of flat memory, i64.
+  Value address(Value memory, ValueRange at) {
+    int64_t bytes = cast<MemRefType>(memory.getType()).getElementTypeBitWidth() / 8;
+    Value base = memref::ExtractAlignedPointerAsIndexOp::create(b, memory);
+    Value offset = arith::MulIOp::create(b, at[0], arith::ConstantIndexOp::create(b, bytes));
+    return arith::IndexCastOp::create(b, b.getI64Type(), arith::AddIOp::create(b, base, offset));
+  }
+
+  Value i64(int64_t value) { return arith::ConstantOp::create(b, b.getI64IntegerAttr(value)); }
   Value i32(int64_t value) { return arith::ConstantOp::create(b, b.getI32IntegerAttr(value)); }
 
   Value call(StringRef name, ValueRange operands, Type result) {
@@ -200,7 +237,8 @@ Result<std::vector<LaunchShape>> lower(ModuleOp module, int64_t subgroupSize) {
     message = diagnostic.str();
     return success();
   });
-  AttrTypeReplacer spaces; // one memory
+  AttrTypeReplacer spaces; // one memory; tokens of copies are numbers
+  spaces.addReplacement([](nvgpu::DeviceAsyncTokenType type) -> Type { return IntegerType::get(type.getContext(), 32); });
   spaces.addReplacement([](MemRefType type) -> Type {
     return MemRefType::get(type.getShape(), type.getElementType(), type.getLayout());
   });

@@ -16,6 +16,16 @@
 
 namespace qwench::gpu_on_cpu {
 
+/// A device as machines with such a matrix unit are.
+inline gpu::Device deviceOf(gpu::MatrixUnit unit, int64_t subgroupSize) {
+  gpu::Device device;
+  device.matrix = unit;
+  device.subgroupSize = subgroupSize;
+  device.asyncCopies = unit == gpu::MatrixUnit::MmaSync;
+  device.loadsAhead = unit == gpu::MatrixUnit::Wmma11 || unit == gpu::MatrixUnit::Wmma12 ? 4 : 8; // as RDNA
+  return device;
+}
+
 /// What a test's name says of the matrix unit of its device.
 inline std::string suffixOf(gpu::MatrixUnit unit) {
   const char *suffixes[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};

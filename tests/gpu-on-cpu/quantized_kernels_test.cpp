@@ -57,10 +57,7 @@ TEST_P(quantized_kernels, compute_what_the_codes_mean) {
   mlir::ParserConfig config(&context);
   auto module = mlir::parseSourceString<mlir::ModuleOp>(program.text(), config);
   ASSERT_TRUE(module);
-  gpu::Device device;
-  device.subgroupSize = c.subgroupSize;
-  device.matrix = c.matrix;
-  device.loadsAhead = c.matrix == Unit::Wmma11 || c.matrix == Unit::Wmma12 ? 4 : 8; // as RDNA
+  gpu::Device device = gpu_on_cpu::deviceOf(c.matrix, c.subgroupSize);
   auto kernels = gpu_on_cpu::Program::createPlanned(*module, device);
   ASSERT_TRUE(kernels) << kernels.error().message;
   program.compare([&](bool decode, const QwenchStep &step) {

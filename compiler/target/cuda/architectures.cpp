@@ -1,4 +1,4 @@
-// Source: CUDA C++ Programming Guide 13.0, "Compute Capabilities", and the PTX ISA 9.0, "mma".
+// Source: CUDA C++ Programming Guide 13.0, "Compute Capabilities", and the PTX ISA 9.0, "mma", "ldmatrix", "cp.async".
 #include "compiler/target/cuda/architectures.h"
 
 namespace qwench::cuda {
@@ -8,9 +8,13 @@ using enum gpu::MatrixUnit;
 
 namespace {
 
+/// Bytes of workgroup memory that a kernel has of its own; more would be asked for at its launch.
+constexpr int kShared = 48 << 10;
+
 constexpr Architecture kTable[] = {
-    {"sm_80", 32, MmaSync, 8},  {"sm_86", 32, MmaSync, 8},   {"sm_89", 32, MmaSync, 8},
-    {"sm_90a", 32, MmaSync, 8}, {"sm_100a", 32, MmaSync, 8}, {"sm_120", 32, MmaSync, 8},
+    {"sm_80", 32, MmaSync, true, kShared, 8},   {"sm_86", 32, MmaSync, true, kShared, 8},
+    {"sm_89", 32, MmaSync, true, kShared, 8},   {"sm_90a", 32, MmaSync, true, kShared, 8},
+    {"sm_100a", 32, MmaSync, true, kShared, 8}, {"sm_120", 32, MmaSync, true, kShared, 8},
 };
 
 } // namespace

@@ -16,6 +16,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -46,6 +47,7 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
       return signalPassFailure();
     LLVMTypeConverter types(context, LowerToLLVMOptions(context));
     configureGpuToNVVMTypeConverter(types);
+    types.addConversion([&](nvgpu::DeviceAsyncTokenType) -> Type { return IntegerType::get(context, 32); });
     RewritePatternSet patterns(context);
     gpu::populateCommonConversionPatterns(types, patterns);
     populateGpuToNVVMConversionPatterns(types, patterns, /*benefit=*/0); // its patterns of arith call libdevice

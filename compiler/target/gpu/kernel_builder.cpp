@@ -1,6 +1,7 @@
 #include "compiler/target/gpu/kernel_builder.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 
 using namespace mlir;
 using namespace qwench::qwen;
@@ -97,7 +98,22 @@ Value KernelBuilder::shared(int64_t count, Type element) {
   Value memory = function.addWorkgroupAttribution(type, getLoc());
   int last = static_cast<int>(function.getNumWorkgroupAttributions()) - 1;
   function.setWorkgroupAttributionAttr(last, "llvm.align", getI64IntegerAttr(16)); // for whole pieces
+  sharedBytes = llvm::alignTo(sharedBytes, 16) + count * element.getIntOrFloatBitWidth() / 8;
   return memory;
+}
+
+Value KernelBuilder::copyPiece(Value memory, Value at, Value sharedMemory, Value target, Value inside) {
+  auto token = nvgpu::DeviceAsyncTokenType::get(getContext());
+  return nvgpu::DeviceAsyncCopyOp::create(*this, token, sharedMemory, target, memory, at, getIndexAttr(kPiece),
+                                          select(inside, index(kPiece), index(0)), /*bypassL1=*/getUnitAttr());
+}
+
+Value KernelBuilder::copyGroup(ValueRange copies) {
+  return nvgpu::DeviceAsyncCreateGroupOp::create(*this, nvgpu::DeviceAsyncTokenType::get(getContext()), copies);
+}
+
+void KernelBuilder::awaitCopies(Value group, int64_t later) {
+  nvgpu::DeviceAsyncWaitOp::create(*this, group, getI32IntegerAttr(static_cast<int32_t>(later)));
 }
 
 Value KernelBuilder::reduce(Reduction how, Value value, int64_t size, int64_t stride) {

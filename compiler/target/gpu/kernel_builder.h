@@ -88,7 +88,17 @@ public:
   // The block.
   /// Workgroup memory of `count` elements.
   Value shared(int64_t count, mlir::Type element);
+  int64_t sharedBytes = 0; ///< workgroup memory of the block so far
   void barrier() { mlir::gpu::BarrierOp::create(*this); }
+
+  // Asynchronous copies to workgroup memory, on devices that have them.
+  /// The token of a copy of kPiece elements, 16-byte aligned; where `inside` is false, of zeros, and nothing is read.
+  Value copyPiece(Value memory, Value at, Value sharedMemory, Value target, Value inside);
+  /// The token of a group of all copies so far that are in none.
+  Value copyGroup(ValueRange copies);
+  /// Goes on when at most `later` groups are on their way, `group` being the last one. A barrier shows the others' copies.
+  void awaitCopies(Value group, int64_t later);
+
   /// Runs body(i) for i in [0, count): thread t takes t, t + threads(), ...
   void forThreads(Value count, llvm::function_ref<void(Value)> body) { loop(thread, count, threads(), body); }
   void forThreads(int64_t count, llvm::function_ref<void(Value)> body) { forThreads(index(count), body); }

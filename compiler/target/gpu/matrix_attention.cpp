@@ -35,7 +35,7 @@ private:
   Value rowOfLane(KernelBuilder &b, int64_t i) const;
   void stageFragments(KernelBuilder &b, ArrayRef<Value> sums, int64_t rowStride) const;
   Values loadQueries(KernelBuilder &b, int64_t k) const {
-    return fragments.loadA(b, queryRows, b.add(b.mul(b.subgroup, Fragments::kRows * stride), k), stride);
+    return fragments.loadA(b, StagedRows{queryRows, b.index(0), stride}.from(b, b.mul(b.subgroup, Fragments::kRows)), 0, k);
   }
   void stageKeys(KernelBuilder &b, Value base, Value end) const;
   Values score(KernelBuilder &b) const;
@@ -108,10 +108,11 @@ SmallVector<Value> MatrixAttention::score(KernelBuilder &b) const {
   Values scores(kKeyBlock / fragments.columns(), zero);
   for (int64_t k = 0; k < dim; k += Fragments::kInputs) {
     Values left = queries.empty() ? loadQueries(b, k) : queries[k / Fragments::kInputs];
-    for (auto [j, score] : llvm::enumerate(scores)) {
-      Values block = fragments.loadB(b, keys, b.index(j * fragments.columns() * stride + k), stride);
+    SmallVector<Values> right;
+    for (int64_t key = 0; key < kKeyBlock; key += Fragments::kRows)
+      llvm::append_range(right, fragments.loadB(b, {keys, b.index(0), stride}, key, k));
+    for (auto [score, block] : llvm::zip(scores, right))
       score = fragments.multiply(b, left, block, score);
-    }
   }
   return scores;
 }
@@ -171,14 +172,14 @@ MatrixAttention::State MatrixAttention::step(KernelBuilder &b, Value base, const
   b.barrier(); // the keys are read
   stageFragments(b, weights, kKeyStride);
   b.barrier();
-  Value firstRow = b.mul(b.subgroup, Fragments::kRows);
+  StagedRows ours = StagedRows{keys, b.index(0), kKeyStride}.from(b, b.mul(b.subgroup, Fragments::kRows));
   for (int64_t k = 0; k < kKeyBlock; k += Fragments::kInputs) {
-    Values left = fragments.loadA(b, keys, b.add(b.mul(firstRow, kKeyStride), k), kKeyStride);
-    for (int64_t column = 0; column < dim; column += fragments.columns()) {
-      Values right = fragments.loadB(b, values, b.index(column * kKeyStride + k), kKeyStride);
-      Value &product = state.products[column / fragments.columns()];
-      product = fragments.multiply(b, left, right, product);
-    }
+    Values left = fragments.loadA(b, ours, 0, k);
+    SmallVector<Values> right;
+    for (int64_t column = 0; column < dim; column += Fragments::kRows)
+      llvm::append_range(right, fragments.loadB(b, {values, b.index(0), kKeyStride}, column, k));
+    for (auto [product, block] : llvm::zip(state.products, right))
+      product = fragments.multiply(b, left, block, product);
   }
   return state;
 }

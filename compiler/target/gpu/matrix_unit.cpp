@@ -2,15 +2,25 @@
 
 #include "mlir/Dialect/AMDGPU/IR/AMDGPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 
 using namespace mlir;
 
 namespace qwench::gpu {
 
-Fragments::Fragments(KernelBuilder &b) : unit(b.device.matrix) {
-  int64_t divisor = unit == MatrixUnit::MmaSync ? 4 : 16;
-  low = b.rem(b.lane, divisor);
-  high = b.div(b.lane, divisor);
+/// Rows of so many pieces are swizzled: two of them pass over all 32 banks.
+constexpr int64_t kSwizzledPieces = 4;
+
+Value StagedRows::place(KernelBuilder &b, Value row, Value piece) const {
+  if (stride == kSwizzledPieces * kPiece)
+    piece = arith::XOrIOp::create(b, piece, b.rem(b.div(row, 2), kSwizzledPieces));
+  return b.add(b.mul(row, stride), b.mul(piece, kPiece));
+}
+
+Fragments::Fragments(KernelBuilder &b)
+    : unit(b.device.matrix), row(b.rem(b.lane, kRows)), part(b.div(b.lane, kRows)), low(row), high(part) {
+  if (unit == MatrixUnit::MmaSync)
+    low = b.rem(b.lane, 4), high = b.div(b.lane, 4);
 }
 
 int64_t Fragments::sums() const { return unit == MatrixUnit::MmaSync || unit == MatrixUnit::Mfma ? 4 : 8; }
@@ -23,33 +33,52 @@ int64_t Fragments::rowOffset(int64_t i) const {
   return unit == MatrixUnit::MmaSync ? i / 2 * 8 : unit == MatrixUnit::Wmma11 ? 2 * i : i;
 }
 
-Value Fragments::piece(KernelBuilder &b, Value memory, Value at, int64_t stride, Value row, Value input, int64_t count) const {
-  Value place = b.add(b.add(at, b.mul(row, stride)), input);
-  auto type = b.vectorOf(count, b.getBF16Type());
-  int64_t bytes = std::min<int64_t>(count * 2, 16);
-  return vector::LoadOp::create(b, type, memory, ValueRange{place}, false, llvm::MaybeAlign(bytes));
+/// Element of the piece of `input`, and so many pieces further, of the lane's row among those from `first` on.
+static Value placeOf(KernelBuilder &b, const StagedRows &rows, int64_t first, Value row, int64_t input, Value pieces) {
+  Value ofLane = rows.place(b, row, b.add(pieces, input / kPiece));
+  return b.add(b.add(rows.start, ofLane), first * rows.stride);
 }
 
-SmallVector<Value> Fragments::loadA(KernelBuilder &b, Value memory, Value at, int64_t stride) const {
-  if (unit != MatrixUnit::MmaSync)
-    return loadB(b, memory, at, stride);
-  SmallVector<Value> pieces;
+/// Four matrices of 8 rows by 8 inputs, two neighbours of a row of each to a lane. Lane 8 m + i names the piece at which row i
+/// of matrix m stands.
+static SmallVector<Value> loadMatrices(KernelBuilder &b, Value memory, Value at) {
+  auto type = VectorType::get({4, 2}, b.getBF16Type());
+  Value loaded = nvgpu::LdMatrixOp::create(b, type, memory, ValueRange{at}, /*transpose=*/false, 4);
+  SmallVector<Value> matrices;
   for (int64_t i = 0; i < 4; ++i)
-    pieces.push_back(piece(b, memory, at, stride, b.add(high, i % 2 * 8), b.add(b.mul(low, 2), i / 2 * 8), 2));
-  return pieces;
+    matrices.push_back(b.extract(loaded, i));
+  return matrices;
 }
 
-SmallVector<Value> Fragments::loadB(KernelBuilder &b, Value memory, Value at, int64_t stride) const {
-  switch (unit) {
-  case MatrixUnit::MmaSync:
-    return {piece(b, memory, at, stride, high, b.mul(low, 2), 2), piece(b, memory, at, stride, high, b.add(b.mul(low, 2), 8), 2)};
-  case MatrixUnit::Mfma:
-    return {piece(b, memory, at, stride, low, b.mul(high, 4), 4)};
-  case MatrixUnit::Wmma11:
-    return {piece(b, memory, at, stride, low, b.index(0), 16)};
-  default:
-    return {piece(b, memory, at, stride, low, b.mul(high, 8), 8)};
-  }
+SmallVector<Value> Fragments::loadVector(KernelBuilder &b, const StagedRows &rows, int64_t first, int64_t input) const {
+  auto load = [&](Value pieces, Value within, int64_t count) -> Value {
+    Value at = b.add(placeOf(b, rows, first, row, input, pieces), within);
+    return vector::LoadOp::create(b, b.vectorOf(count, b.getBF16Type()), rows.memory, ValueRange{at}, false,
+                                  llvm::MaybeAlign(2 * count));
+  };
+  Value none = b.index(0);
+  if (unit == MatrixUnit::Mfma) // half pieces
+    return {load(b.div(part, 2), b.mul(b.rem(part, 2), kPiece / 2), kPiece / 2)};
+  if (unit == MatrixUnit::Wmma12)
+    return {load(part, none, kPiece)};
+  auto order = llvm::to_vector(llvm::seq<int64_t>(0, kInputs));
+  return {vector::ShuffleOp::create(b, load(none, none, kPiece), load(b.index(1), none, kPiece), order)};
+}
+
+SmallVector<Value> Fragments::loadA(KernelBuilder &b, const StagedRows &rows, int64_t first, int64_t input) const {
+  if (unit != MatrixUnit::MmaSync)
+    return loadVector(b, rows, first, input);
+  // The upper and the lower rows of the first inputs, then of the others: the order of A's registers.
+  return loadMatrices(b, rows.memory, placeOf(b, rows, first, row, input, part));
+}
+
+SmallVector<SmallVector<Value>> Fragments::loadB(KernelBuilder &b, const StagedRows &rows, int64_t first, int64_t input) const {
+  if (unit != MatrixUnit::MmaSync)
+    return {loadVector(b, rows, first, input)};
+  // All inputs of the upper rows, then of the lower ones: a fragment's registers follow one another, as B's have to.
+  Value column = b.add(b.rem(b.lane, 8), b.mul(part, 8)), half = b.rem(b.div(b.lane, 8), 2);
+  auto loaded = loadMatrices(b, rows.memory, placeOf(b, rows, first, column, input, half));
+  return {{loaded[0], loaded[1]}, {loaded[2], loaded[3]}};
 }
 
 /// mma.sync takes pairs of bf16 as i32 and single sums.

@@ -6,6 +6,19 @@
 
 namespace qwench::gpu {
 
+/// Rows of bf16 in workgroup memory that fragments are loaded from. Eight rows' pieces of the same inputs, which are read at
+/// once, lie in different banks: a row is an odd number of pieces, or four, piece p of row r at p ^ (r / 2 % 4).
+struct StagedRows {
+  mlir::Value memory;
+  mlir::Value start; ///< element at which row 0 starts
+  int64_t stride;    ///< elements from row to row
+
+  /// Element, from the start on, of a piece of a row.
+  mlir::Value place(KernelBuilder &b, mlir::Value row, mlir::Value piece) const;
+  /// The rows from `row` on, which is a multiple of 8.
+  StagedRows from(KernelBuilder &b, mlir::Value row) const { return {memory, b.add(start, b.mul(row, stride)), stride}; }
+};
+
 /// Lanes' places in the fragments of a device's matrix unit: A is 16 rows by 16 inputs, B `columns` columns by 16 inputs,
 /// C 16 rows by `columns`. Sources: PTX ISA, "Matrix Fragments for mma.m16n8k16"; AMD CDNA3, RDNA3 and RDNA4 ISA guides.
 class Fragments {
@@ -33,19 +46,21 @@ public:
   int64_t rowOfElement(int64_t i) const { return unit == MatrixUnit::MmaSync ? i / 2 : i; }
   int64_t lanesOfRow() const { return unit == MatrixUnit::MmaSync ? 4 : 16; }
 
-  /// The lane's part of the 16 rows (columns() for B) from `at` on: bf16 memory whose rows are `stride` elements apart.
-  llvm::SmallVector<mlir::Value> loadA(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t stride) const;
-  llvm::SmallVector<mlir::Value> loadB(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t stride) const;
+  /// The lane's part of kRows rows from `row` on, a multiple of 8, and of kInputs inputs from `input` on.
+  llvm::SmallVector<mlir::Value> loadA(KernelBuilder &b, const StagedRows &rows, int64_t row, int64_t input) const;
+  /// The same of kRows columns, which memory has as rows: fragments of columns() each.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>> loadB(KernelBuilder &b, const StagedRows &rows, int64_t row,
+                                                          int64_t input) const;
 
   /// a * b^T + c.
   mlir::Value multiply(KernelBuilder &b, mlir::ValueRange a, mlir::ValueRange bFragment, mlir::Value c) const;
 
 private:
-  mlir::Value piece(KernelBuilder &b, mlir::Value memory, mlir::Value at, int64_t stride, mlir::Value row, mlir::Value input,
-                    int64_t count) const;
+  llvm::SmallVector<mlir::Value> loadVector(KernelBuilder &b, const StagedRows &rows, int64_t row, int64_t input) const;
 
   MatrixUnit unit;
-  mlir::Value low, high; ///< of the lane: index modulo 16 (8) and the quotient; for mma.sync quotient and remainder by 4
+  mlir::Value row, part; ///< of operands: the lane's index modulo 16, and the quotient
+  mlir::Value low, high; ///< of C: the same; for mma.sync remainder and quotient by 4
 };
 
 } // namespace qwench::gpu

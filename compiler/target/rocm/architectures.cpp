@@ -10,9 +10,12 @@ using enum gpu::MatrixUnit;
 
 namespace {
 
+constexpr int kShared = 64 << 10; // bytes of LDS for a workgroup
+
 constexpr Architecture kTable[] = {
-    {"gfx90a", 64, Mfma, 8},    {"gfx942", 64, Mfma, 8},    {"gfx950", 64, Mfma, 8},
-    {"gfx1100", 32, Wmma11, 4}, {"gfx1151", 32, Wmma11, 4}, {"gfx1201", 32, Wmma12, 4},
+    {"gfx90a", 64, Mfma, false, kShared, 8},    {"gfx942", 64, Mfma, false, kShared, 8},
+    {"gfx950", 64, Mfma, false, kShared, 8},    {"gfx1100", 32, Wmma11, false, kShared, 4},
+    {"gfx1151", 32, Wmma11, false, kShared, 4}, {"gfx1201", 32, Wmma12, false, kShared, 4},
 };
 
 } // namespace

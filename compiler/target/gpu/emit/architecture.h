@@ -16,9 +16,11 @@ struct Architecture {
   llvm::StringLiteral name; ///< as --gpu and LLVM call it
   int subgroupSize;         ///< lanes
   MatrixUnit matrix;        ///< the one that the kernels use
+  bool asyncCopies;         ///< from global to workgroup memory
+  int sharedBytes;          ///< workgroup memory of a block, of a size that code says
   int loadsAhead;           ///< of a thread, with which no kernel spills
 
-  Device device() const { return {name.str(), subgroupSize, matrix, loadsAhead}; }
+  Device device() const { return {name.str(), subgroupSize, matrix, asyncCopies, sharedBytes, loadsAhead}; }
 };
 
 /// The architectures of those names, without repetition, in the order given. An unknown one, or none, is an error that
