@@ -58,10 +58,7 @@ TEST_P(quantized_golden, computes_what_the_evaluator_computes_from_the_same_code
   Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(c.model));
   ASSERT_TRUE(checkpoint) << checkpoint.error().message;
   CheckpointSource source(*checkpoint);
-  gpu::Device device;
-  device.subgroupSize = c.subgroupSize;
-  device.matrix = c.matrix;
-  device.loadsAhead = c.matrix == Unit::Wmma11 || c.matrix == Unit::Wmma12 ? 4 : 8; // as RDNA
+  gpu::Device device = gpu_on_cpu::deviceOf(c.matrix, c.subgroupSize);
   auto program = gpu_on_cpu::Program::create(*module, device, source, 1, 128);
   ASSERT_TRUE(program) << program.error().message;
   evaluator::NamedWeights weights = checkpointWeights(checkpoint.take());

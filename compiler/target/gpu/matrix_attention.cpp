@@ -1,6 +1,8 @@
 // Attention on matrix units: the form for many rows. A tile is up to 64 query vectors (rows by the heads of a key/value
-// head's group), 16 to a subgroup; they pass over blocks of 64 keys, which are staged in workgroup memory with their values
-// transposed. Of 128 elements a head, keys and values take 35 KiB; the weights of a block take the place of its keys.
+// head's group), 16 to a subgroup; they pass over blocks of 64 keys, which are staged in workgroup memory with their values. Of
+// 128 elements a head, keys and values take 35 KiB. Where the device copies asynchronously, values come while keys are
+// multiplied, and the next keys while values are. Where it has no loads of matrices, values are staged transposed, and the
+// weights of a block become an operand in the place of its keys.
 #include "compiler/target/gpu/kernels.h"
 #include "compiler/target/gpu/matrix_unit.h"
 
@@ -37,9 +39,15 @@ private:
   Values loadQueries(KernelBuilder &b, int64_t k) const {
     return fragments.loadA(b, StagedRows{queryRows, b.index(0), stride}.from(b, b.mul(b.subgroup, Fragments::kRows)), 0, k);
   }
-  void stageKeys(KernelBuilder &b, Value base, Value end) const;
+  void stageBlock(KernelBuilder &b, Value base, Value end) const;
+  Value copyBlock(KernelBuilder &b, const CachePlane &plane, Value memory, Value base, Value end) const;
+  void arrive(KernelBuilder &b, Value copies) const {
+    b.awaitCopies(copies, 0);
+    b.barrier();
+  }
   Values score(KernelBuilder &b) const;
-  State step(KernelBuilder &b, Value base, const State &before) const;
+  State step(KernelBuilder &b, Value base, Value end, const State &before) const;
+  Values operandOf(KernelBuilder &b, ArrayRef<Value> weights, int64_t key) const;
   void softmax(KernelBuilder &b, Value base, Values &scores, State &state) const;
   Value scaleRows(KernelBuilder &b, Value fragment, ArrayRef<Value> factors) const;
   void finish(KernelBuilder &b, const State &state) const;
@@ -50,7 +58,8 @@ private:
   Fragments fragments;
   Buffer query, out;
   int64_t dim, group, stride;
-  Value keys, values; ///< [keys, dim] (also weights, and results), [dim, keys]
+  bool async;         ///< whether keys and values are copied asynchronously
+  Value keys, values; ///< [keys, dim] (also weights, and results); [keys, dim], or transposed [dim, keys]
   Value queryRows;    ///< [queries, dim]: the place of the keys, if queries are in registers when keys come
   CacheHead cache;
   Value first, last;
@@ -61,9 +70,10 @@ private:
 MatrixAttention::MatrixAttention(KernelBuilder &b, AttentionOp op)
     : type(op.getCache().getType()), window(op.getWindow()), scale(op.getScale().convertToFloat() * 1.4426950408889634),
       fragments(b), query(b.buffer(op.getQuery())), out(b.buffer(dest(op))), dim(type.getDim()),
-      group(query.width / dim / type.getHeads()), stride(dim + kPiece) {
+      group(query.width / dim / type.getHeads()), stride(dim + kPiece),
+      async(b.device.asyncCopies && fragments.hasMatrixLoads() && !type.getQuant()) {
   keys = b.shared(kKeyBlock * std::max(stride, kKeyStride), b.getBF16Type());
-  values = b.shared(dim * kKeyStride, b.getBF16Type());
+  values = b.shared(fragments.hasMatrixLoads() ? kKeyBlock * stride : dim * kKeyStride, b.getBF16Type());
   queryRows = fragments.repeatsOperands() ? b.shared(kQueries * stride, b.getBF16Type()) : keys;
 }
 
@@ -81,14 +91,26 @@ Value MatrixAttention::rowOfLane(KernelBuilder &b, int64_t i) const {
   return b.add(b.add(b.mul(b.subgroup, Fragments::kRows), fragments.laneRow(b)), fragments.rowOffset(element));
 }
 
-void MatrixAttention::stageKeys(KernelBuilder &b, Value base, Value end) const {
+/// Keys and values from `base` on, through registers.
+void MatrixAttention::stageBlock(KernelBuilder &b, Value base, Value end) const {
   forPieces(b, [&](Value row, Value element) {
-    Value position = b.min(b.add(base, row), b.sub(end, b.index(1)));
-    b.storeRaw(cache.keys.loadBF16(b, position, element), keys, b.add(b.mul(row, stride), element));
+    Value position = b.min(b.add(base, row), b.sub(end, b.index(1))), place = b.add(b.mul(row, stride), element);
+    b.storeRaw(cache.keys.loadBF16(b, position, element), keys, place);
     Value piece = cache.values.loadBF16(b, position, element);
+    if (fragments.hasMatrixLoads())
+      return b.storeRaw(piece, values, place);
     for (int64_t i = 0; i < kPiece; ++i)
       b.storeScalar(b.extract(piece, i), values, b.add(b.mul(b.add(element, i), kKeyStride), row));
   });
+}
+
+/// The group that copies keys, or values, from `base` on; zeros behind `end`.
+Value MatrixAttention::copyBlock(KernelBuilder &b, const CachePlane &plane, Value memory, Value base, Value end) const {
+  forPieces(b, [&](Value row, Value element) {
+    Value position = b.add(base, row), place = b.add(b.mul(row, stride), element);
+    b.copyPiece(plane.memory, b.add(plane.place(b, position), element), memory, place, b.less(position, end));
+  });
+  return b.copyGroup({});
 }
 
 /// To the place of the keys, as bf16: the subgroup's rows, fragments side by side.
@@ -164,23 +186,41 @@ void MatrixAttention::softmax(KernelBuilder &b, Value base, Values &scores, Stat
     product = scaleRows(b, product, shrink);
 }
 
-/// One block of keys; they are staged.
-MatrixAttention::State MatrixAttention::step(KernelBuilder &b, Value base, const State &before) const {
+/// The weights of kInputs keys from `key` on. Where they do not come from registers, all are staged.
+SmallVector<Value> MatrixAttention::operandOf(KernelBuilder &b, ArrayRef<Value> weights, int64_t key) const {
+  if (fragments.hasMatrixLoads())
+    return fragments.operandOf(b, weights.slice(key / fragments.columns(), Fragments::kInputs / fragments.columns()));
+  auto ours = StagedRows{keys, b.index(0), kKeyStride}.from(b, b.mul(b.subgroup, Fragments::kRows));
+  return fragments.loadA(b, ours, 0, key);
+}
+
+/// One block of keys, which are staged; its values are, or come meanwhile, and so do the next block's keys.
+MatrixAttention::State MatrixAttention::step(KernelBuilder &b, Value base, Value end, const State &before) const {
+  Value copies = async ? copyBlock(b, cache.values, values, base, end) : Value();
   State state = before;
   Values weights = score(b);
   softmax(b, base, weights, state);
-  b.barrier(); // the keys are read
-  stageFragments(b, weights, kKeyStride);
-  b.barrier();
-  StagedRows ours = StagedRows{keys, b.index(0), kKeyStride}.from(b, b.mul(b.subgroup, Fragments::kRows));
+  if (!fragments.hasMatrixLoads()) {
+    b.barrier(); // the keys are read
+    stageFragments(b, weights, kKeyStride);
+    b.barrier();
+  }
+  if (async) {
+    arrive(b, copies);
+    copies = copyBlock(b, cache.keys, keys, b.add(base, kKeyBlock), end);
+  }
   for (int64_t k = 0; k < kKeyBlock; k += Fragments::kInputs) {
-    Values left = fragments.loadA(b, ours, 0, k);
+    Values left = operandOf(b, weights, k);
     SmallVector<Values> right;
     for (int64_t column = 0; column < dim; column += Fragments::kRows)
-      llvm::append_range(right, fragments.loadB(b, {values, b.index(0), kKeyStride}, column, k));
+      llvm::append_range(right, fragments.hasMatrixLoads()
+                                    ? fragments.loadTransposed(b, {values, b.index(0), stride}, k, column)
+                                    : fragments.loadB(b, {values, b.index(0), kKeyStride}, column, k));
     for (auto [product, block] : llvm::zip(state.products, right))
       product = fragments.multiply(b, left, block, product);
   }
+  if (async)
+    arrive(b, copies);
   return state;
 }
 
@@ -234,11 +274,17 @@ void MatrixAttention::emitRun(KernelBuilder &b, Value firstOfRun, Value lastOfRu
     return State{llvm::to_vector(all.take_front(rows)), llvm::to_vector(all.slice(rows, rows)),
                  llvm::to_vector(all.drop_front(2 * rows))};
   };
+  if (async) {
+    b.barrier(); // queries are read
+    arrive(b, copyBlock(b, cache.keys, keys, begin, end));
+  }
   auto result = b.loop(begin, end, kKeyBlock, packed, [&](Value base, ValueRange before) {
-    b.barrier(); // queries, or the weights and values of the block before, are read
-    stageKeys(b, base, end);
-    b.barrier();
-    State after = step(b, base, unpack(before));
+    if (!async) {
+      b.barrier(); // queries, or the block before, are read
+      stageBlock(b, base, end);
+      b.barrier();
+    }
+    State after = step(b, base, end, unpack(before));
     KernelBuilder::Yield all(after.maxima);
     llvm::append_range(all, after.sums);
     llvm::append_range(all, after.products);

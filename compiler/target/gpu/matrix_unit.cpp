@@ -40,10 +40,10 @@ static Value placeOf(KernelBuilder &b, const StagedRows &rows, int64_t first, Va
 }
 
 /// Four matrices of 8 rows by 8 inputs, two neighbours of a row of each to a lane. Lane 8 m + i names the piece at which row i
-/// of matrix m stands.
-static SmallVector<Value> loadMatrices(KernelBuilder &b, Value memory, Value at) {
+/// of matrix m stands. Transposed, a lane has two neighbours of a column.
+static SmallVector<Value> loadMatrices(KernelBuilder &b, Value memory, Value at, bool transposed = false) {
   auto type = VectorType::get({4, 2}, b.getBF16Type());
-  Value loaded = nvgpu::LdMatrixOp::create(b, type, memory, ValueRange{at}, /*transpose=*/false, 4);
+  Value loaded = nvgpu::LdMatrixOp::create(b, type, memory, ValueRange{at}, transposed, 4);
   SmallVector<Value> matrices;
   for (int64_t i = 0; i < 4; ++i)
     matrices.push_back(b.extract(loaded, i));
@@ -79,6 +79,24 @@ SmallVector<SmallVector<Value>> Fragments::loadB(KernelBuilder &b, const StagedR
   Value column = b.add(b.rem(b.lane, 8), b.mul(part, 8)), half = b.rem(b.div(b.lane, 8), 2);
   auto loaded = loadMatrices(b, rows.memory, placeOf(b, rows, first, column, input, half));
   return {{loaded[0], loaded[1]}, {loaded[2], loaded[3]}};
+}
+
+SmallVector<SmallVector<Value>> Fragments::loadTransposed(KernelBuilder &b, const StagedRows &rows, int64_t input,
+                                                          int64_t column) const {
+  // All inputs of the first columns, then of the others.
+  auto loaded = loadMatrices(b, rows.memory, placeOf(b, rows, input, row, column, part), /*transposed=*/true);
+  return {{loaded[0], loaded[1]}, {loaded[2], loaded[3]}};
+}
+
+/// A lane's elements of C are those of A: two of the upper row and two of the lower, of the first inputs, then of the others.
+SmallVector<Value> Fragments::operandOf(KernelBuilder &b, ValueRange sums) const {
+  SmallVector<Value> pairs;
+  for (Value fragment : sums) {
+    Value rounded = arith::TruncFOp::create(b, b.vectorOf(4, b.getBF16Type()), fragment);
+    for (int64_t i = 0; i < 4; i += 2)
+      pairs.push_back(vector::ShuffleOp::create(b, rounded, rounded, ArrayRef<int64_t>{i, i + 1}));
+  }
+  return pairs;
 }
 
 /// mma.sync takes pairs of bf16 as i32 and single sums.

@@ -52,6 +52,14 @@ public:
   llvm::SmallVector<llvm::SmallVector<mlir::Value>> loadB(KernelBuilder &b, const StagedRows &rows, int64_t row,
                                                           int64_t input) const;
 
+  /// Whether loadTransposed() and operandOf() are there.
+  bool hasMatrixLoads() const { return unit == MatrixUnit::MmaSync; }
+  /// B of kRows columns from `column` on, where memory has a row for each input: those from `input` on.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>> loadTransposed(KernelBuilder &b, const StagedRows &rows, int64_t input,
+                                                                   int64_t column) const;
+  /// A whose inputs are the columns of C's fragments, kInputs of them, rounded to bf16.
+  llvm::SmallVector<mlir::Value> operandOf(KernelBuilder &b, mlir::ValueRange sums) const;
+
   /// a * b^T + c.
   mlir::Value multiply(KernelBuilder &b, mlir::ValueRange a, mlir::ValueRange bFragment, mlir::Value c) const;
 
