@@ -35,6 +35,13 @@ constexpr const char *kWideHeads = R"({"architectures": ["Qwen3ForCausalLM"], "m
   "vocab_size": 67, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256, "tie_word_embeddings": true,
   "use_sliding_window": true, "sliding_window": 5, "max_window_layers": 1, "attention_bias": false, "hidden_act": "silu"})";
 
+// Rows of whole pieces that steps of 32 inputs do not divide: what is behind them comes as zeros.
+constexpr const char *kOddPieces = R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 40,
+  "head_dim": 32, "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 88, "moe_intermediate_size": 24,
+  "num_experts": 5, "num_experts_per_tok": 3, "mlp_only_layers": [0], "decoder_sparse_step": 1, "num_hidden_layers": 2,
+  "vocab_size": 101, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256, "norm_topk_prob": true,
+  "tie_word_embeddings": false, "attention_bias": true, "hidden_act": "silu"})";
+
 struct Case {
   const char *name;
   const char *config;
@@ -189,6 +196,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"wide_heads_fused_32", kWideHeads, true, 32}, Case{"wide_heads_unfused_64", kWideHeads, false, 64},
                     Case{"wide_heads_mma_sync", kWideHeads, true, 32, 20, ElementType::BF16, Unit::MmaSync},
                     Case{"wide_heads_mfma", kWideHeads, true, 64, 20, ElementType::BF16, Unit::Mfma},
+                    Case{"odd_pieces_mma_sync", kOddPieces, true, 32, 90, ElementType::BF16, Unit::MmaSync},
+                    Case{"odd_pieces_mfma", kOddPieces, true, 64, 90, ElementType::BF16, Unit::Mfma},
+                    Case{"odd_pieces_wmma11", kOddPieces, true, 32, 90, ElementType::BF16, Unit::Wmma11},
                     Case{"odd_mixture_int8_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "int8"},
                     Case{"odd_mixture_int4_mma_sync", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync, "int4:32"},
                     Case{"odd_mixture_int4z_unfused_64", kOddMixture, false, 64, 20, ElementType::F32, Unit::None, "int4z:32"},
