@@ -450,14 +450,16 @@ def Qwen_StepField : I32EnumAttr<"StepField", "a member of the step that a runti
     I32EnumAttrCase<"Outputs", 6, "outputs">, I32EnumAttrCase<"CacheCapacity", 7, "cache_capacity">,
     I32EnumAttrCase<"Arena", 8, "arena">, I32EnumAttrCase<"Weights", 9, "weights">,
     I32EnumAttrCase<"Cache", 10, "cache">, I32EnumAttrCase<"Logits", 11, "logits">,
-    I32EnumAttrCase<"Draws", 12, "draws">, I32EnumAttrCase<"Drawn", 13, "drawn">]> {
+    I32EnumAttrCase<"Draws", 12, "draws">, I32EnumAttrCase<"Drawn", 13, "drawn">,
+    I32EnumAttrCase<"Team", 14, "team">]> {
   let cppNamespace = "::qwench::qwen";
 }
 
 def Qwen_StepFieldOp : Qwen_Op<"step_field", [Pure]> {
   let summary = "a member of the step: a number, or memory as a flat buffer";
   let description = [{
-    The members are those of QwenchStep in runtime/abi/program.h, in that order. Draws are doubles, member by member.
+    The members are those of QwenchStep in runtime/abi/program.h. Draws are doubles, member by member; the team of a device is
+    the i32 counter at which its blocks meet.
   }];
   let arguments = (ins Qwen_BatchType:$batch, Qwen_StepField:$field);
   let results = (outs AnyTypeOf<[Index, AnyStridedMemRef]>:$result);

@@ -267,7 +267,7 @@ Status Compilation::emitPackage() {
   package.source = &source;
   package.extras = &extras;
   package.externalWeights = options.externalWeights;
-  package.metadata = {options.target, options.cpu, options.gpus, options.randomWeights, ""};
+  package.metadata = {options.target, options.cpu, options.gpus, options.schedule, options.randomWeights, ""};
   llvm::SmallString<0> object;
   if (options.emit != Rung::Weights)
     if (Status emitted = emitObject(EmitKind::Object, object); !emitted)
@@ -292,7 +292,7 @@ void Compilation::summarize(uint64_t bytes, const std::string &more) {
 Status Compilation::run() {
   if (Status status = checkOptions(); !status)
     return status;
-  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, options.gpus});
+  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, options.gpus, options.schedule});
   if (!created)
     return created.takeError();
   target = created.take();

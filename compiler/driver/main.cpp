@@ -74,6 +74,9 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
                    "program takes what fits when it starts")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command->add_option("--schedule", options.schedule,
+                      "with --target cuda or rocm: graph (launches captured in a graph), persistent (a decode step is one "
+                      "kernel) or auto (default; graph today: nobody has measured which is faster)");
   command->add_option("--dtype", arguments.dtype,
                       "f32, bf16, int8, int4, int4z (with zero points), mxfp4, nvfp4 or fp8: format of the weights "
                       "(default: the checkpoint's); norms, biases and routers stay in floats");

@@ -112,10 +112,12 @@ uint32_t tokenCount(const std::vector<uint8_t> &blob) {
 Json compilationOf(ModuleOp planned, const MetadataOptions &options) {
   Json result;
   result["target"] = options.target;
-  if (options.gpus.empty())
+  if (options.gpus.empty()) {
     result["cpu"] = options.cpu;
-  else
+  } else {
     result["gpu"] = options.gpus;
+    result["schedule"] = options.schedule;
+  }
   if (auto model = planned->getAttrOfType<DictionaryAttr>("qwen.model"))
     for (NamedAttribute attribute : model) {
       if (auto text = dyn_cast<StringAttr>(attribute.getValue()))

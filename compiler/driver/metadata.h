@@ -16,6 +16,7 @@ namespace qwench {
 struct MetadataOptions {
   std::string target, cpu;            ///< as given on the command line
   std::vector<std::string> gpus;      ///< likewise
+  std::string schedule;               ///< likewise, of the GPUs
   std::optional<uint64_t> randomSeed; ///< of --random-weights
   std::string externalWeights;        ///< file name beside the executable; empty: none
 };

@@ -15,6 +15,7 @@ struct TargetPipelineOptions : PassPipelineOptions<TargetPipelineOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("as --target of qwench"), llvm::cl::init("x86-64")};
   Option<std::string> cpu{*this, "cpu", llvm::cl::desc("as --cpu of qwench"), llvm::cl::init("native")};
   ListOption<std::string> gpus{*this, "gpu", llvm::cl::desc("as --gpu of qwench")};
+  Option<std::string> schedule{*this, "schedule", llvm::cl::desc("as --schedule of qwench"), llvm::cl::init("auto")};
   Option<int64_t> maxContext{*this, "max-context", llvm::cl::desc("positions"), llvm::cl::init(4096)};
 };
 
@@ -29,6 +30,7 @@ LogicalResult build(OpPassManager &passes, StringRef text, function_ref<LogicalR
   TargetOptions targetOptions;
   targetOptions.cpu = options.cpu;
   targetOptions.gpus.assign(options.gpus.begin(), options.gpus.end());
+  targetOptions.schedule = options.schedule;
   auto target = createTarget(StringRef(options.target), targetOptions);
   if (!target)
     return error(target.error().message);

@@ -21,7 +21,7 @@ constexpr size_t kFieldOffsets[] = {
     offsetof(QwenchStep, context_lengths), offsetof(QwenchStep, output_rows), offsetof(QwenchStep, rows),
     offsetof(QwenchStep, outputs),     offsetof(QwenchStep, cache_capacity), offsetof(QwenchStep, arena),
     offsetof(QwenchStep, weights),     offsetof(QwenchStep, cache),          offsetof(QwenchStep, logits),
-    offsetof(QwenchStep, draws),       offsetof(QwenchStep, drawn)};
+    offsetof(QwenchStep, draws),       offsetof(QwenchStep, drawn),          offsetof(QwenchStep, team)};
 
 } // namespace
 

@@ -35,6 +35,13 @@ std::string imagesOf(const QwenchProgram &program) {
   return describeImages({program.device->images, static_cast<size_t>(program.device->image_count)});
 }
 
+/// How launches of decode steps run, as --schedule of qwench names it.
+std::string scheduleOf(const QwenchProgram &program) {
+  if (!program.device)
+    return "none";
+  return isPersistent(*program.device) ? "persistent" : "graph";
+}
+
 std::string weightsPlace(const ModelFile &model) {
   if (model.metadata().randomWeights)
     return "random, seed " + std::to_string(model.metadata().randomWeights->seed);
@@ -55,6 +62,7 @@ ordered_json describe(const ModelFile &model) {
           {"cpu", program.cpu},
           {"features", program.features},
           {"gpu_images", imagesOf(program)},
+          {"gpu_schedule", scheduleOf(program)},
           {"runs_here", static_cast<bool>(cpu)},
           {"dtype", program.dtype},
           {"kv_dtype", program.kv_dtype},

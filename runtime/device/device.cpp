@@ -94,15 +94,30 @@ Status Device::loadImage(const QwenchImage &image) {
 }
 
 Status Device::findKernels() {
-  for (int64_t i = 0; i < program.kernel_count; ++i) {
-    const QwenchKernel &kernel = loaded->kernels[i];
-    DriverHandle function = nullptr;
-    if (Status status = QWENCH_CALL(*driver, moduleFunction, &function, module, kernel.name); !status)
-      return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
-    if (Status status = driver->allowShared(function, kernel.shared_bytes); !status)
-      return userError("kernel " + std::string(kernel.name) + ": " + status.error().message);
-    functions.push_back(function);
+  for (int64_t i = 0; i < program.kernel_count; ++i)
+    if (Status status = findKernel(loaded->kernels[i]); !status)
+      return userError("kernel " + std::string(loaded->kernels[i].name) + ": " + status.error().message);
+  return ok();
+}
+
+Status Device::findKernel(const QwenchKernel &kernel) {
+  DriverHandle function = nullptr;
+  if (Status status = QWENCH_CALL(*driver, moduleFunction, &function, module, kernel.name); !status)
+    return status;
+  if (Status status = driver->allowShared(function, kernel.shared_bytes); !status)
+    return status;
+  uint32_t blocks = 0;
+  if (kernel.cooperative) {
+    Result<uint32_t> fitting = driver->blocksTogether(handle, function, kernel.threads, kernel.shared_bytes);
+    if (!fitting)
+      return fitting.takeError();
+    blocks = *fitting;
+    if (!blocks)
+      return userError("expected a GPU that runs all blocks of a kernel at once, found " + gpuName +
+                       ", which does not: the model must be compiled with --schedule graph");
   }
+  functions.push_back(function);
+  together.push_back(blocks);
   return ok();
 }
 
@@ -174,8 +189,11 @@ Status Device::zero(DeviceAddress to, uint64_t bytes) {
 
 Status Device::launch(int64_t kernel, uint32_t blocks, void **parameters) {
   const QwenchKernel &described = loaded->kernels[kernel];
-  Status status = QWENCH_CALL(*driver, launch, functions[kernel], blocks, 1, 1, described.threads, 1, 1,
-                              described.shared_bytes, stream, parameters, nullptr);
+  Status status = described.cooperative
+                      ? QWENCH_CALL(*driver, launchTogether, functions[kernel], together[kernel], 1, 1, described.threads, 1, 1,
+                                    described.shared_bytes, stream, parameters)
+                      : QWENCH_CALL(*driver, launch, functions[kernel], blocks, 1, 1, described.threads, 1, 1,
+                                    described.shared_bytes, stream, parameters, nullptr);
   return status ? ok() : userError("kernel " + std::string(described.name) + ": " + status.error().message);
 }
 

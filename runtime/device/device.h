@@ -40,7 +40,7 @@ public:
   Status download(void *to, DeviceAddress from, uint64_t bytes);
   Status copy(DeviceAddress to, DeviceAddress from, uint64_t bytes);
   Status zero(DeviceAddress to, uint64_t bytes);
-  /// `parameters`: an address of each of the kernel's.
+  /// `parameters`: an address of each of the kernel's. A cooperative kernel gets as many blocks as run at once.
   Status launch(int64_t kernel, uint32_t blocks, void **parameters);
 
   Status synchronize();
@@ -63,6 +63,7 @@ private:
   Result<bool> tryOrdinal(int ordinal); ///< false: no image fits
   Status loadImage(const QwenchImage &image);
   Status findKernels();
+  Status findKernel(const QwenchKernel &kernel);
 
   std::unique_ptr<Driver> driver;
   const QwenchDeviceProgram &program;
@@ -71,6 +72,7 @@ private:
   DriverHandle context = nullptr, stream = nullptr, module = nullptr; // context: CUDA's only
   std::string gpuName, gpuArch;
   std::vector<DriverHandle> functions, graphs, events;
+  std::vector<uint32_t> together; ///< of each function: blocks that run at once, if it is cooperative
   std::vector<DeviceAddress> memory;
   std::vector<void *> hostMemory;
 };

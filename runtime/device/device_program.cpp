@@ -1,5 +1,7 @@
 #include "runtime/device/device_program.h"
 
+#include "runtime/device/images.h"
+
 #include <algorithm>
 #include <climits>
 #include <cstring>
@@ -13,7 +15,10 @@ constexpr int kPieces = 3;             // one is read, one waits, one is copied
 constexpr int kStepArrays = 5;         // tokens, positions, slots, context lengths, output rows
 
 constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 63) & ~uint64_t(63); }
-constexpr uint64_t stepBytes(int64_t rows) { return aligned(sizeof(QwenchStep)) + kStepArrays * aligned(rows * 4); }
+/// A step, its arrays, and the counter at which blocks meet.
+constexpr uint64_t stepBytes(int64_t rows) {
+  return aligned(sizeof(QwenchStep)) + kStepArrays * aligned(rows * 4) + aligned(sizeof(uint32_t));
+}
 /// A step of draws: behind it the draws, then the tokens.
 constexpr uint64_t drawsAt() { return aligned(sizeof(QwenchStep)); }
 constexpr uint64_t drawnAt(int64_t draws) { return drawsAt() + aligned(draws * sizeof(QwenchDraw)); }
@@ -123,7 +128,7 @@ Status DeviceProgram::uploadWeights(const ReadPiece &read) {
   return ok();
 }
 
-/// Writes the device's step, with its arrays behind it, to the staging memory. Returns the bytes.
+/// Writes the device's step, with its arrays and counter behind it, to the staging memory. Returns the bytes.
 uint64_t DeviceProgram::stage(const QwenchStep &step, int64_t logitsRow) {
   QwenchStep device = step;
   const std::pair<const int32_t **, int64_t> arrays[kStepArrays] = {{&device.tokens, step.rows},
@@ -141,9 +146,10 @@ uint64_t DeviceProgram::stage(const QwenchStep &step, int64_t logitsRow) {
   device.weights = devicePointer<const uint8_t>(weights);
   device.cache = devicePointer<uint8_t>(cache);
   device.logits = devicePointer<float>(logitsAt(logitsRow));
-  device.team = nullptr;
+  memset(stagedStep + at, 0, sizeof(uint32_t));
+  device.team = devicePointer<QwenchTeam>(deviceStep + at);
   memcpy(stagedStep, &device, sizeof device);
-  return at;
+  return at + aligned(sizeof(uint32_t));
 }
 
 /// The launches of a step that is, or will be, at this place of the device.
@@ -186,7 +192,10 @@ Status DeviceProgram::run(const QwenchStep &step, int64_t logitsRow, bool decode
   uploading = true;
   if (Status status = gpu->record(uploaded); !status)
     return status;
-  return decode ? replayDecode(step) : enqueue(step, program.prefill, deviceStep);
+  // One launch gains nothing by being a graph's, and a cooperative one not every driver captures.
+  if (decode && !isPersistent(*program.device))
+    return replayDecode(step);
+  return enqueue(step, decode ? program.decode : program.prefill, deviceStep);
 }
 
 Status DeviceProgram::wait() {

@@ -36,8 +36,8 @@ public:
   // Logits are rows on the device, `sequences` of them and then `outputRows`.
 
   /// Enqueues a step: `step` holds host pointers to tokens, positions, slots, context lengths and output rows, and rows,
-  /// outputs and cache_capacity; the rest is filled in here. Its logits go to the rows from `logitsRow` on. A decode step of a
-  /// size seen before replays its graph. Returns before the step is done: what fails on the device, the call that waits says.
+  /// outputs and cache_capacity; the rest is filled in here. Its logits go to the rows from `logitsRow` on. A decode step is the
+  /// launch of one cooperative kernel, if the program has one; else one of a size seen before replays its graph. Returns before the step is done: what fails on the device, the call that waits says.
   Status run(const QwenchStep &step, int64_t logitsRow, bool decode);
   Status wait();
   /// Enqueues a copy of a row.

@@ -151,6 +151,21 @@ Status Driver::allowShared(DriverHandle function, uint32_t bytes) const {
   return QWENCH_CALL(*this, functionAttribute, function, kCudaDynamicShared, static_cast<int>(bytes));
 }
 
+Result<uint32_t> Driver::blocksTogether(int device, DriverHandle function, uint32_t threads, uint32_t sharedBytes) const {
+  const bool cuda = hasContexts();
+  int cooperative = 0, multiprocessors = 0, blocks = 0;
+  if (Status status = QWENCH_CALL(*this, deviceAttribute, &cooperative, cuda ? kCudaCooperative : kHipCooperative, device); !status)
+    return status.takeError();
+  if (!cooperative)
+    return 0u;
+  if (Status status = QWENCH_CALL(*this, deviceAttribute, &multiprocessors, cuda ? kCudaMultiprocessors : kHipMultiprocessors, device);
+      !status)
+    return status.takeError();
+  if (Status status = QWENCH_CALL(*this, blocksPerMultiprocessor, &blocks, function, static_cast<int>(threads), sharedBytes); !status)
+    return status.takeError();
+  return static_cast<uint32_t>(blocks) * static_cast<uint32_t>(multiprocessors);
+}
+
 Status Driver::check(DriverResult result, const char *call) const {
   if (result == 0)
     return ok();

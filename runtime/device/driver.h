@@ -34,6 +34,9 @@ public:
   /// Lets a kernel be launched with so much dynamic workgroup memory.
   Status allowShared(DriverHandle function, uint32_t bytes) const;
 
+  /// Blocks of a kernel that run at once: 0 on a device that promises this of none.
+  Result<uint32_t> blocksTogether(int device, DriverHandle function, uint32_t threads, uint32_t sharedBytes) const;
+
   /// Success, or an error that names the call, the driver's name of the number, and its meaning.
   Status check(DriverResult result, const char *call) const;
 

@@ -63,4 +63,9 @@ std::string describeImages(std::span<const QwenchImage> images) {
   return text.empty() ? "none" : text;
 }
 
+bool isPersistent(const QwenchDeviceProgram &program) {
+  const QwenchKernel *kernels = program.images[0].kernels; // alike in all images
+  return std::any_of(kernels, kernels + program.kernel_count, [](const QwenchKernel &kernel) { return kernel.cooperative != 0; });
+}
+
 } // namespace qwench

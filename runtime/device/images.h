@@ -19,4 +19,7 @@ std::vector<const QwenchImage *> fittingImages(std::span<const QwenchImage> imag
 std::string describeImages(std::span<const QwenchImage> images);
 std::string describeImage(const QwenchImage &image);
 
+/// Whether a decode step is one cooperative kernel.
+bool isPersistent(const QwenchDeviceProgram &program);
+
 } // namespace qwench

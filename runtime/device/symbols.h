@@ -60,14 +60,20 @@ using DriverResult = int;
   X(launch,                                                                                                   \
     (DriverHandle function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, \
      unsigned blockZ, unsigned shared, DriverHandle stream, void **parameters, void **extra),                 \
-    "cuLaunchKernel", "hipModuleLaunchKernel")
+    "cuLaunchKernel", "hipModuleLaunchKernel")                                                                \
+  X(launchTogether,                                                                                           \
+    (DriverHandle function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY, \
+     unsigned blockZ, unsigned shared, DriverHandle stream, void **parameters),                               \
+    "cuLaunchCooperativeKernel", "hipModuleLaunchCooperativeKernel")                                          \
+  X(blocksPerMultiprocessor, (int *blocks, DriverHandle function, int threads, size_t shared),                \
+    "cuOccupancyMaxActiveBlocksPerMultiprocessor", "hipModuleOccupancyMaxActiveBlocksPerMultiprocessor")      \
+  X(deviceAttribute, (int *value, int attribute, int device), "cuDeviceGetAttribute", "hipDeviceGetAttribute")
 
 // X(member, parameters, name): what only one of them has.
 #define QWENCH_CUDA_SYMBOLS(X)                                                                       \
   X(contextRetain, (DriverHandle * context, int device), "cuDevicePrimaryCtxRetain")                \
   X(contextRelease, (int device), "cuDevicePrimaryCtxRelease_v2")                                   \
   X(contextSet, (DriverHandle context), "cuCtxSetCurrent")                                          \
-  X(deviceAttribute, (int *value, int attribute, int device), "cuDeviceGetAttribute")               \
   X(functionAttribute, (DriverHandle function, int attribute, int value), "cuFuncSetAttribute")
 
 #define QWENCH_HIP_SYMBOLS(X)                                                                        \
@@ -81,6 +87,8 @@ inline constexpr unsigned kStreamNonBlocking = 1;            // both
 inline constexpr unsigned kEventBlocking = 1;                // both: waiting sleeps
 inline constexpr unsigned kEventNoTiming = 2;                // both
 inline constexpr int kCudaComputeMajor = 75, kCudaComputeMinor = 76; // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+inline constexpr int kCudaMultiprocessors = 16, kCudaCooperative = 95; // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, _COOPERATIVE_LAUNCH
+inline constexpr int kHipMultiprocessors = 63, kHipCooperative = 10;   // hipDeviceAttributeMultiprocessorCount, CooperativeLaunch
 inline constexpr int kCudaDynamicShared = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 inline constexpr int kCudaJitErrorLog = 5, kCudaJitErrorLogBytes = 6; // CU_JIT_ERROR_LOG_BUFFER, ..._SIZE_BYTES
 inline constexpr size_t kHipPropertiesBytes = 1472, kHipArchOffset = 1160, kHipArchBytes = 256; // hipDeviceProp_tR0600

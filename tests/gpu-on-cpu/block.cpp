@@ -1,6 +1,4 @@
-#include "tests/gpu-on-cpu/block.h"
-
-#include "tests/gpu-on-cpu/fiber.h"
+#include "tests/gpu-on-cpu/running.h"
 
 #include <algorithm>
 #include <bit>
@@ -9,110 +7,28 @@
 
 namespace qwench::gpu_on_cpu {
 
-namespace {
-
-/// Bytes that all banks of workgroup memory hold side by side.
-constexpr int64_t kBankBytes = 128;
-
-enum class State { Ready, AtBarrier, AtReduction, AtMatrix, AtLoad, Done };
-
-/// What happened to a byte of workgroup memory since the last barrier, and before.
-struct SharedByte {
-  int32_t writer = -1, reader = -1; ///< thread; of readers -2 when there are several
-  uint32_t written = 0, read = 0;   ///< phase (barriers so far)
-  bool awaited = false;             ///< an asynchronous copy of the writer's is on its way here
-};
-
-/// An asynchronous copy to workgroup memory: `read` bytes, and then zeros.
-struct Copy {
-  uint8_t *target;
-  const uint8_t *source;
-  uint64_t bytes, read;
-};
-
-/// Who wrote a byte of the step's memory in which launch.
-struct GlobalUnit {
-  uint32_t launch = 0;
-  int32_t block = -1;
-};
-
-} // namespace
-
-struct Executor::Block {
-  struct Thread {
-    Fiber fiber;
-    State state = State::Ready;
-    int32_t site = 0, how = 0, size = 0, stride = 0;
-    uint32_t value = 0;
-    uint8_t *operands = nullptr;  ///< of a matrix product, or what a load of matrices gives
-    const uint8_t *row = nullptr; ///< of a load of matrices: the one that this lane names
-    bool isFloat = false;
-    std::vector<Copy> copies;              ///< in no group yet
-    std::vector<std::vector<Copy>> groups; ///< on their way, the first one first
-    Block *block = nullptr;
-    int64_t index = 0;
-  };
-  struct Memory {
-    Range range;
-    std::vector<GlobalUnit> units;
-  };
-
-  std::vector<std::unique_ptr<Thread>> threads;
-  std::vector<uint8_t> shared;
-  std::vector<SharedByte> sharedBytes;
-  std::vector<Memory> memory;
-  std::string error;
-  uint32_t phase = 0, launches = 0;
-  Thread *current = nullptr;
-
-  // The launch.
-  Kernel kernel = nullptr;
-  const LaunchShape *shape = nullptr;
-  const void *step = nullptr;
-  int64_t layer = 0, instance = 0, tiles = 0, index = 0, blocks = 0;
-
-  void fail(const std::string &what) {
-    if (error.empty())
-      error = shape->name + " block " + std::to_string(index) +
-              (current ? " thread " + std::to_string(current->index) : "") + ": " + what;
-  }
-  static std::string at(const Thread &thread) { return " at site " + std::to_string(thread.site); }
-
-  void run();
-  bool advance();
-  bool releaseBarrier();
-  bool reduceSubgroup(int64_t first);
-  bool multiplySubgroup(int64_t first);
-  bool loadSubgroup(int64_t first);
-  void finishCopies(size_t later);
-  bool subgroupIsAt(State state, int64_t first) const;
-  void wait(State state) {
-    current->state = state;
-    current->fiber.yield();
-  }
-  void access(const uint8_t *address, uint64_t bytes, bool write);
-  void accessShared(uint64_t offset, uint64_t bytes, bool write);
-};
-
 //===-- Scheduling ------------------------------------------------------------------------------------------------===//
 
 static void threadMain(void *argument) {
   auto *thread = static_cast<Executor::Block::Thread *>(argument);
   Executor::Block &block = *thread->block;
-  block.kernel(block.step, block.layer, block.instance, block.tiles, &block, block.shared.data(), thread->index,
-               block.index, block.blocks);
+  Executor::Grid &grid = block.grid;
+  grid.kernel(grid.step, grid.layer, grid.instance, grid.tiles, &block, block.shared.data(), thread->index, block.index,
+              grid.count);
   if (!thread->copies.empty() ||
       std::any_of(thread->groups.begin(), thread->groups.end(), [](const auto &group) { return !group.empty(); }))
     block.fail("ends before its asynchronous copies");
   thread->state = State::Done;
 }
 
-void Executor::Block::run() {
+void Executor::Block::start(int64_t which) {
+  index = which;
+  shape = grid.shape;
+  launch = grid.launches;
+  phase = 0;
   while (static_cast<int64_t>(threads.size()) < shape->threads)
     threads.push_back(std::make_unique<Thread>());
-  shared.assign(shape->sharedBytes, 0xff); // NaN, should it be read
-  sharedBytes.assign(shape->sharedBytes, {});
-  phase = 0;
+  poisonShared();
   for (int64_t i = 0; i < shape->threads; ++i) {
     Thread &thread = *threads[i];
     thread.state = State::Ready;
@@ -121,33 +37,59 @@ void Executor::Block::run() {
     thread.copies.clear(), thread.groups.clear();
     thread.fiber.start(threadMain, &thread);
   }
-  while (error.empty() && advance()) {
+}
+
+void Executor::Block::poisonShared() {
+  shared.assign(shape->sharedBytes, 0xff); // NaN, should it be read
+  sharedBytes.assign(shape->sharedBytes, {});
+}
+
+/// Runs the blocks until all are done, or none can go on, which is an error.
+void Executor::Grid::run() {
+  const size_t together = shape->cooperative ? count : 1;
+  for (bool moved = true; moved && error.empty();) {
+    moved = false;
+    for (size_t i = 0; i < together && error.empty(); ++i)
+      moved |= blocks[i]->advance();
+  }
+  for (size_t i = 0; i < together && error.empty() && blocks[i]->isDone(); ++i) {
   }
 }
 
-/// Runs whoever can run; false when all are done, or none can go on, which is an error.
+/// False if it polled in vain.
+bool Executor::Block::resume(Thread &thread) {
+  const bool polled = thread.state == State::Polling;
+  current = &thread;
+  thread.fiber.resume();
+  current = nullptr;
+  return !polled || thread.state != State::Polling;
+}
+
+/// Runs whoever can run; false if nobody came further.
 bool Executor::Block::advance() {
   bool moved = false;
   for (int64_t first = 0; first < shape->threads; first += shape->subgroupSize) {
     do {
       for (int64_t i = first; i < std::min(first + shape->subgroupSize, shape->threads); ++i)
-        if (threads[i]->state == State::Ready) {
-          current = threads[i].get();
-          current->fiber.resume();
-          moved = true;
-        }
-      current = nullptr;
-    } while (error.empty() && (reduceSubgroup(first) || multiplySubgroup(first) || loadSubgroup(first)));
+        if (threads[i]->state == State::Ready || threads[i]->state == State::Polling)
+          moved |= resume(*threads[i]);
+    } while (ok() && (reduceSubgroup(first) || multiplySubgroup(first) || loadSubgroup(first)));
   }
-  if (!error.empty() || releaseBarrier() || moved)
-    return error.empty();
+  return ok() && (releaseBarrier() || moved);
+}
+
+/// That a thread is not is an error: nobody can go on.
+bool Executor::Block::isDone() {
   for (int64_t i = 0; i < shape->threads; ++i)
-    if (threads[i]->state != State::Done) {
+    if (State state = threads[i]->state; state != State::Done) {
       current = threads[i].get();
-      fail((current->state == State::AtBarrier ? "waits in vain at a barrier" : "waits in vain for its subgroup") + at(*current));
+      fail((state == State::AtBarrier  ? "waits in vain at a barrier"
+            : state == State::Polling ? "waits in vain for other blocks"
+                                      : "waits in vain for its subgroup") +
+           at(*current));
       return false;
     }
-  return false;
+  return true;
 }
 
 bool Executor::Block::releaseBarrier() {
@@ -202,95 +144,6 @@ bool Executor::Block::reduceSubgroup(int64_t first) {
   return true;
 }
 
-/// Row (or column) and input of a lane's element of A (or B).
-static std::pair<int64_t, int64_t> operandPlace(int32_t kind, bool isA, int64_t lane, int64_t i) {
-  switch (kind) {
-  case kMmaSync: { // registers of two: A's alternate between rows 0 and 8 first, then inputs 0 and 8
-    int64_t word = i / 2, row = isA ? word % 2 * 8 : 0, input = isA ? word / 2 * 8 : word * 8;
-    return {row + lane / 4, input + lane % 4 * 2 + i % 2};
-  }
-  case kMfma:
-    return {lane % 16, lane / 16 * 4 + i};
-  case kWmma11: // the upper half of the lanes repeats the lower
-    return {lane % 16, i};
-  default:
-    return {lane % 16, lane / 16 * 8 + i};
-  }
-}
-
-static std::pair<int64_t, int64_t> resultPlace(int32_t kind, int64_t lane, int64_t i) {
-  switch (kind) {
-  case kMmaSync:
-    return {i / 2 * 8 + lane / 4, lane % 4 * 2 + i % 2};
-  case kMfma:
-    return {lane / 16 * 4 + i, lane % 16};
-  case kWmma11:
-    return {2 * i + lane / 16, lane % 16};
-  default:
-    return {lane / 16 * 8 + i, lane % 16};
-  }
-}
-
-/// D = A B^T + C of 16 by 16 by 16 (or 8 columns), each product and sum in f32.
-bool Executor::Block::multiplySubgroup(int64_t first) {
-  if (!subgroupIsAt(State::AtMatrix, first))
-    return false;
-  int32_t kind = threads[first]->how;
-  int64_t lanes = shape->subgroupSize, sums = kind == kMmaSync || kind == kMfma ? 4 : 8;
-  if (lanes != (kind == kMfma ? 64 : 32)) {
-    fail("a matrix product that a subgroup of " + std::to_string(lanes) + " does not have");
-    return false;
-  }
-  int64_t elements[2] = {kind == kMmaSync || kind == kWmma12 ? 8 : kind == kMfma ? 4 : 16,
-                         kind == kMmaSync || kind == kMfma ? 4 : kind == kWmma11 ? 16 : 8};
-  float operands[2][16][16] = {};
-  for (int64_t lane = 0; lane < lanes; ++lane)
-    for (int which = 0; which < 2; ++which)
-      for (int64_t i = 0; i < elements[which]; ++i) {
-        uint16_t half;
-        std::memcpy(&half, threads[first + lane]->operands + 32 * which + 2 * i, 2);
-        auto [row, input] = operandPlace(kind, which == 0, lane, i);
-        float value = std::bit_cast<float>(static_cast<uint32_t>(half) << 16), &place = operands[which][row][input];
-        if (kind == kWmma11 && lane >= 16 && std::bit_cast<uint32_t>(place) != std::bit_cast<uint32_t>(value))
-          fail("operands of a matrix product that differ between the halves of a subgroup");
-        place = value;
-      }
-  for (int64_t lane = 0; lane < lanes; ++lane) {
-    auto *c = reinterpret_cast<float *>(threads[first + lane]->operands + 64);
-    for (int64_t i = 0; i < sums; ++i) {
-      auto [row, column] = resultPlace(kind, lane, i);
-      for (int64_t k = 0; k < 16; ++k)
-        c[i] += operands[0][row][k] * operands[1][column][k];
-    }
-    threads[first + lane]->state = State::Ready;
-  }
-  return true;
-}
-
-/// Four matrices of 8 rows of 8 elements of two bytes: lanes 8 m to 8 m + 7 name the rows of matrix m. A lane is given two
-/// neighbours of a row of each, or, transposed, of a column. Rows of a matrix that share banks would be read one after another.
-bool Executor::Block::loadSubgroup(int64_t first) {
-  if (!subgroupIsAt(State::AtLoad, first))
-    return false;
-  uint16_t matrices[4][8][8];
-  for (int64_t lane = 0; lane < 32; ++lane) {
-    const uint8_t *row = threads[first + lane]->row;
-    for (int64_t other = lane / 8 * 8; other < lane; ++other)
-      if ((row - threads[first + other]->row) % kBankBytes == 0)
-        fail("rows of a matrix that share banks of workgroup memory" + at(*threads[first]));
-    std::memcpy(matrices[lane / 8][lane % 8], row, 16);
-  }
-  for (int64_t lane = 0; lane < 32; ++lane) {
-    Thread &thread = *threads[first + lane];
-    auto *pairs = reinterpret_cast<uint16_t *>(thread.operands);
-    for (int64_t m = 0; m < 4; ++m)
-      for (int64_t i = 0; i < 2; ++i)
-        pairs[2 * m + i] = thread.how ? matrices[m][lane % 4 * 2 + i][lane / 4] : matrices[m][lane / 4][lane % 4 * 2 + i];
-    thread.state = State::Ready;
-  }
-  return true;
-}
-
 //===-- Memory ----------------------------------------------------------------------------------------------------===//
 
 void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) {
@@ -318,11 +171,11 @@ void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) 
 }
 
 void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write) {
-  if (!error.empty())
+  if (!ok())
     return;
   if (address >= shared.data() && address + bytes <= shared.data() + shared.size())
     return accessShared(address - shared.data(), bytes, write);
-  for (Memory &m : memory) {
+  for (Grid::Memory &m : grid.memory) {
     if (address < m.range.begin || address + bytes > m.range.begin + m.range.bytes)
       continue;
     if (write && !m.range.writable)
@@ -331,11 +184,11 @@ void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write)
       return;
     for (uint64_t unit = address - m.range.begin; unit < address - m.range.begin + bytes; ++unit) {
       GlobalUnit &u = m.units[unit];
-      if (u.launch == launches && u.block != index)
+      if (u.launch == launch && u.block != index)
         return fail((write ? "a write of" : "a read of") + std::string(" what block ") + std::to_string(u.block) +
                     " wrote in the same launch");
       if (write)
-        u = {launches, static_cast<int32_t>(index)};
+        u = {launch, static_cast<int32_t>(index)};
     }
     return;
   }
@@ -345,7 +198,7 @@ void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write)
 /// The current thread's groups arrive, but for the last `later`. Until then what they bring is NaN.
 void Executor::Block::finishCopies(size_t later) {
   auto &groups = current->groups;
-  for (; groups.size() > later && error.empty(); groups.erase(groups.begin()))
+  for (; groups.size() > later && ok(); groups.erase(groups.begin()))
     for (const Copy &copy : groups.front()) {
       uint64_t offset = copy.target - shared.data();
       for (uint64_t i = 0; i < copy.bytes; ++i)
@@ -408,7 +261,7 @@ static int32_t copy(void *pointer, int64_t target, int64_t source, int64_t bytes
   if (read)
     block.access(made.source, read, false);
   block.access(made.target, bytes, true);
-  if (!block.error.empty())
+  if (!block.ok())
     return 0;
   std::memset(made.target, 0xff, bytes);
   for (int64_t i = 0; i < bytes; ++i)
@@ -430,8 +283,25 @@ static void accessMemory(void *pointer, int64_t address, int64_t bytes, int32_t 
   static_cast<Executor::Block *>(pointer)->access(reinterpret_cast<const uint8_t *>(address), bytes, write);
 }
 
+/// Before a block's first thread tells the others that the block is done with a phase.
+static void arrive(void *pointer) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  block.launch++;
+  block.grid.launches = std::max(block.grid.launches, block.launch);
+  block.poisonShared();
+}
+
+/// Before a look at memory that other blocks write to.
+static void poll(void *pointer, int32_t site) {
+  auto &block = *static_cast<Executor::Block *>(pointer);
+  block.current->site = site;
+  block.wait(State::Polling);
+}
+
 std::vector<Function> functions() {
   return {{"gpu_barrier", reinterpret_cast<void *>(barrier)},
+          {"gpu_arrive", reinterpret_cast<void *>(arrive)},
+          {"gpu_poll", reinterpret_cast<void *>(poll)},
           {"gpu_reduce_f32", reinterpret_cast<void *>(reduceFloat)},
           {"gpu_reduce_i32", reinterpret_cast<void *>(reduceInteger)},
           {"gpu_multiply", reinterpret_cast<void *>(multiply)},
@@ -444,26 +314,30 @@ std::vector<Function> functions() {
 
 //===-- Launches --------------------------------------------------------------------------------------------------===//
 
-Executor::Executor() : block(std::make_unique<Block>()) {}
+Executor::Executor() : grid(std::make_unique<Grid>()) {}
 Executor::~Executor() = default;
 
-const std::string &Executor::error() const { return block->error; }
+const std::string &Executor::error() const { return grid->error; }
 
 void Executor::setMemory(std::vector<Range> ranges) {
-  block->memory.clear();
+  grid->memory.clear();
   for (const Range &range : ranges)
-    block->memory.push_back({range, std::vector<GlobalUnit>(range.writable ? range.bytes : 0)});
+    grid->memory.push_back({range, std::vector<GlobalUnit>(range.writable ? range.bytes : 0)});
 }
 
 void Executor::launch(Kernel kernel, const LaunchShape &shape, const void *step, int64_t layer, int64_t instance,
                       int64_t tiles, int64_t blocks) {
-  Block &b = *block;
-  b.kernel = kernel, b.shape = &shape, b.step = step;
-  b.layer = layer, b.instance = instance, b.tiles = tiles, b.blocks = blocks;
-  b.launches++;
-  for (int64_t i = 0; i < blocks && b.error.empty(); ++i) {
-    b.index = b.launches % 2 ? i : blocks - 1 - i;
-    b.run();
+  Grid &g = *grid;
+  g.kernel = kernel, g.shape = &shape, g.step = step;
+  g.layer = layer, g.instance = instance, g.tiles = tiles, g.count = blocks;
+  const bool ascending = ++g.launches % 2;
+  const int64_t together = shape.cooperative ? blocks : 1;
+  while (static_cast<int64_t>(g.blocks.size()) < together)
+    g.blocks.push_back(std::make_unique<Block>(g));
+  for (int64_t first = 0; first < blocks && g.error.empty(); first += together) {
+    for (int64_t i = 0; i < together; ++i)
+      g.blocks[i]->start(ascending ? first + i : blocks - 1 - first - i);
+    g.run();
   }
 }
 

@@ -1,8 +1,9 @@
 // Runs kernels of the gpu dialect on the CPU: a fiber for each thread of a block; barriers and subgroup reductions are
-// meeting points. Finds what a GPU would not tell: threads that wait for others in vain, accesses outside of the step's
+// meeting points. Blocks run one after another, those of a cooperative kernel in turn: a thread that polls memory lets the
+// others go on. Finds what a GPU would not tell: threads that wait for others in vain, accesses outside of the step's
 // memory, reads of workgroup memory that nothing wrote, or that an asynchronous copy which nothing waited for writes, accesses
-// of one place by two threads without a barrier between, or by two blocks of one launch, and loads of matrices that share
-// banks.
+// of one place by two threads without a barrier between, or by two blocks of one launch, or phase, and loads of matrices that
+// share banks.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +28,7 @@ struct Range {
 struct LaunchShape {
   std::string name;
   int64_t threads = 0, subgroupSize = 32, sharedBytes = 0;
+  bool cooperative = false; ///< its blocks meet
 };
 
 class Executor {
@@ -46,9 +48,10 @@ public:
   const std::string &error() const;
 
   struct Block;
+  struct Grid;
 
 private:
-  std::unique_ptr<Block> block;
+  std::unique_ptr<Grid> grid;
 };
 
 /// The functions that lowered kernels call, by name.

@@ -24,6 +24,7 @@ struct Case {
   ElementType type;
   int64_t subgroupSize;
   gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
+  gpu::Schedule schedule = gpu::Schedule::Graph;
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.model; }
@@ -42,6 +43,11 @@ std::vector<Case> cases() {
   list.push_back({"moe-odd-sizes", ElementType::BF16, 32, Unit::MmaSync});
   list.push_back({"dense-bias", ElementType::BF16, 64, Unit::Mfma});
   list.push_back({"dense-hd128", ElementType::BF16, 32, Unit::Wmma11});
+  for (const char *name : {"dense-base", "dense-sliding-upper", "moe-mlp-only", "moe-odd-sizes"})
+    for (int64_t size : {32, 64})
+      list.push_back({name, ElementType::F32, size, Unit::None, gpu::Schedule::Persistent});
+  list.push_back({"moe-base", ElementType::BF16, 32, Unit::MmaSync, gpu::Schedule::Persistent});
+  list.push_back({"moe-base", ElementType::BF16, 64, Unit::Mfma, gpu::Schedule::Persistent});
   return list;
 }
 
@@ -63,7 +69,7 @@ protected:
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     CheckpointSource source(*checkpoint);
     gpu::Device device = gpu_on_cpu::deviceOf(GetParam().matrix, GetParam().subgroupSize);
-    auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384);
+    auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384, GetParam().schedule);
     ASSERT_TRUE(made) << made.error().message;
     program = made.take();
     auto read = goldenPrompts(GetParam().model);
@@ -176,7 +182,8 @@ TEST_P(golden_tokens, are_those_of_transformers_and_of_the_runtime) {
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
-                     std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix);
+                     std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix) +
+                     (info.param.schedule == gpu::Schedule::Persistent ? "_persistent" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -1,5 +1,6 @@
 #include "tests/gpu-on-cpu/lower.h"
 
+#include "compiler/target/gpu/passes.h"
 #include "compiler/target/step_fields.h"
 #include "dialects/Qwen.h"
 
@@ -92,6 +93,10 @@ private:
     } else if (auto wait = dyn_cast<nvgpu::DeviceAsyncWaitOp>(op)) {
       call("gpu_copy_wait", {block, i32(wait.getNumGroups().value_or(0))}, {});
       op->erase();
+    } else if (isa<LLVM::AtomicRMWOp>(op)) {
+      call("gpu_arrive", {block}, {});
+    } else if (auto load = dyn_cast<LLVM::LoadOp>(op); load && load.getOrdering() != LLVM::AtomicOrdering::not_atomic) {
+      call("gpu_poll", {block, i32(++sites)}, {});
     } else {
       report(op);
     }
@@ -177,6 +182,8 @@ private:
       access(load.getMemRef(), load.getIndices(), load.getType(), false);
     else if (auto store = dyn_cast<memref::StoreOp>(op))
       access(store.getMemRef(), store.getIndices(), store.getValue().getType(), true);
+    else if (auto prefetch = dyn_cast<memref::PrefetchOp>(op))
+      access(prefetch.getMemref(), prefetch.getIndices(), prefetch.getMemRefType().getElementType(), false);
     else if (auto load = dyn_cast<vector::LoadOp>(op))
       access(load.getBase(), load.getIndices(), load.getType(), false);
     else if (auto store = dyn_cast<vector::StoreOp>(op))
@@ -251,8 +258,9 @@ Result<std::vector<LaunchShape>> lower(ModuleOp module, int64_t subgroupSize) {
       KernelLowering lowering(module, function);
       int64_t threads = (*function.getKnownBlockSize())[0];
       std::string name = function.getName().str();
+      bool cooperative = function->hasAttr(gpu::kCooperative);
       lowering.run();
-      shapes.push_back({name, threads, subgroupSize, lowering.sharedBytes});
+      shapes.push_back({name, threads, subgroupSize, lowering.sharedBytes, cooperative});
     }
     kernels.erase();
   }

@@ -42,6 +42,9 @@ private:
   std::unique_ptr<uint8_t, Free> data;
 };
 
+/// Blocks of a cooperative kernel: several, and fewer than most launches have tiles.
+constexpr int64_t kTogether = 3;
+
 using Entry = void (*)(const QwenchStep *step, int64_t layer, int64_t instance, void *team);
 
 std::string hostFeatures() {
@@ -64,9 +67,10 @@ struct Program::Code {
   int64_t vocabulary = 0, logitsStride = 0, capacity = 0;
   Memory weights, arena, cache, logits;
   const QwenchStep *step = nullptr;
+  uint32_t arrived = 0; ///< where the blocks of a cooperative kernel meet
 
   Status pack(ModuleOp planned, const pack::TensorSource &source);
-  Status emit(ModuleOp planned, const gpu::Device &device);
+  Status emit(ModuleOp planned, const gpu::Device &device, gpu::Schedule schedule);
   Status compile(ModuleOp module);
   Status find();
 };
@@ -76,7 +80,9 @@ static void launch(void *team, int64_t kernel, int64_t tiles, int64_t layer, int
   auto &code = *static_cast<Program::Code *>(team);
   // Fewer blocks than tiles, sometimes: blocks take several then.
   int64_t blocks = tiles > 3 ? tiles - tiles / 3 : tiles;
-  code.executor.launch(code.kernels[kernel], code.shapes[kernel], code.step, layer, instance, tiles, blocks);
+  const LaunchShape &shape = code.shapes[kernel];
+  code.arrived = 0;
+  code.executor.launch(code.kernels[kernel], shape, code.step, layer, instance, tiles, shape.cooperative ? kTogether : blocks);
 }
 
 Status Program::Code::pack(ModuleOp planned, const pack::TensorSource &source) {
@@ -142,13 +148,13 @@ Status Program::Code::find() {
   return prefill && decode && !llvm::is_contained(kernels, nullptr) ? ok() : internalError("a compiled kernel is missing");
 }
 
-Status Program::Code::emit(ModuleOp planned, const gpu::Device &device) {
+Status Program::Code::emit(ModuleOp planned, const gpu::Device &device, gpu::Schedule schedule) {
   draws = planned.lookupSymbol("sample") != nullptr;
   PassManager emission(planned.getContext());
-  emission.addPass(gpu::createToKernelsPass({device}));
+  emission.addPass(gpu::createToKernelsPass({device}, schedule));
   emission.addPass(createCanonicalizerPass());
   emission.addPass(createCSEPass());
-  emission.addPass(gpu::createLaunchSchedulePass());
+  gpu::addSchedulePasses(emission, {device}, schedule);
   if (failed(emission.run(planned)))
     return internalError("cannot emit kernels");
   Result<std::vector<LaunchShape>> lowered = lower(planned, device.subgroupSize);
@@ -162,7 +168,7 @@ Program::Program() : code(std::make_unique<Code>()) {}
 Program::~Program() = default;
 
 Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Device &device, const pack::TensorSource &source,
-                                                 int64_t slots, int64_t capacity) {
+                                                 int64_t slots, int64_t capacity, gpu::Schedule schedule) {
   std::unique_ptr<Program> program(new Program());
   Code &code = *program->code;
   OwningOpRef<ModuleOp> module = fused.clone();
@@ -178,7 +184,7 @@ Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Devi
   auto facts = (*module)->getAttrOfType<DictionaryAttr>("qwen.program");
   code.vocabulary = facts.getAs<IntegerAttr>("vocab_size").getInt();
   code.logitsStride = facts.getAs<IntegerAttr>("logits_stride").getInt();
-  if (Status emitted = code.emit(*module, device); !emitted)
+  if (Status emitted = code.emit(*module, device, schedule); !emitted)
     return emitted.takeError();
   code.capacity = llvm::alignTo(capacity, code.plan.getCacheGranule());
   code.arena = Memory(code.plan.getArenaBytes() + code.plan.getThreadScratchBytes(), 0xff);
@@ -190,7 +196,7 @@ Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Devi
 Result<std::unique_ptr<Program>> Program::createPlanned(ModuleOp planned, const gpu::Device &device) {
   std::unique_ptr<Program> program(new Program());
   OwningOpRef<ModuleOp> module = planned.clone();
-  if (Status emitted = program->code->emit(*module, device); !emitted)
+  if (Status emitted = program->code->emit(*module, device, gpu::Schedule::Graph); !emitted)
     return emitted.takeError();
   return program;
 }
@@ -232,6 +238,7 @@ Result<std::vector<float>> Program::forward(const evaluator::BatchRows &batch, b
   step.context_lengths = batch.contextLengths.data(), step.output_rows = batch.outputRows.data();
   step.rows = static_cast<int64_t>(batch.rows()), step.outputs = static_cast<int64_t>(batch.outputRows.size());
   step.cache_capacity = code->capacity;
+  step.team = reinterpret_cast<QwenchTeam *>(&code->arrived);
   step.arena = code->arena.get(), step.weights = code->weights.get(), step.cache = code->cache.get();
   step.logits = reinterpret_cast<float *>(code->logits.get());
   std::vector<Range> ranges{code->arena.range(true), code->weights.range(false), code->cache.range(true), code->logits.range(true)};

@@ -37,7 +37,8 @@ public:
   /// Plans a fused module for GPUs, emits its kernels for `device`, compiles them, and packs the weights of `source`.
   /// The cache has room for `slots` sequences of `capacity` positions. Arena and logits are NaN at first.
   static Result<std::unique_ptr<Program>> create(mlir::ModuleOp fused, const gpu::Device &device,
-                                                 const pack::TensorSource &source, int64_t slots, int64_t capacity);
+                                                 const pack::TensorSource &source, int64_t slots, int64_t capacity,
+                                                 gpu::Schedule schedule = gpu::Schedule::Graph);
   ~Program();
 
   /// The kernels of a planned module, without memory: only run() and sample() may be called.

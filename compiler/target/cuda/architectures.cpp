@@ -11,10 +11,12 @@ namespace {
 /// Bytes of workgroup memory that a kernel has of its own; more would be asked for at its launch.
 constexpr int kShared = 48 << 10;
 
+constexpr gpu::GridTraits kGrid = {"device", false, "r", true};
+
 constexpr Architecture kTable[] = {
-    {"sm_80", 32, MmaSync, true, kShared, 8},   {"sm_86", 32, MmaSync, true, kShared, 8},
-    {"sm_89", 32, MmaSync, true, kShared, 8},   {"sm_90a", 32, MmaSync, true, kShared, 8},
-    {"sm_100a", 32, MmaSync, true, kShared, 8}, {"sm_120", 32, MmaSync, true, kShared, 8},
+    {"sm_80", 32, MmaSync, true, kShared, 8, kGrid},   {"sm_86", 32, MmaSync, true, kShared, 8, kGrid},
+    {"sm_89", 32, MmaSync, true, kShared, 8, kGrid},   {"sm_90a", 32, MmaSync, true, kShared, 8, kGrid},
+    {"sm_100a", 32, MmaSync, true, kShared, 8, kGrid}, {"sm_120", 32, MmaSync, true, kShared, 8, kGrid},
 };
 
 } // namespace

@@ -12,8 +12,8 @@ namespace {
 
 class CudaTarget final : public qwench::gpu::GpuTarget {
 public:
-  explicit CudaTarget(std::vector<const qwench::gpu::Architecture *> architectures)
-      : GpuTarget(std::move(architectures)) {}
+  CudaTarget(std::vector<const qwench::gpu::Architecture *> architectures, qwench::gpu::Schedule schedule)
+      : GpuTarget(std::move(architectures), schedule) {}
 
   llvm::StringRef name() const override { return "cuda"; }
 
@@ -64,5 +64,8 @@ Result<std::unique_ptr<Target>> qwench::createCudaTarget(const TargetOptions &op
   auto chosen = qwench::gpu::chooseArchitectures(cuda::architectures(), options.gpus);
   if (!chosen)
     return chosen.takeError();
-  return std::unique_ptr<Target>(new CudaTarget(chosen.take()));
+  auto schedule = qwench::gpu::parseSchedule(options.schedule);
+  if (!schedule)
+    return schedule.takeError();
+  return std::unique_ptr<Target>(new CudaTarget(chosen.take(), *schedule));
 }

@@ -8,6 +8,7 @@
 #include "mlir/Conversion/GPUCommon/GPUCommonPass.h"
 #include "mlir/Conversion/GPUToNVVM/GPUToNVVMPass.h"
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
+#include "mlir/Conversion/LLVMCommon/Pattern.h"
 #include "mlir/Conversion/NVGPUToNVVM/NVGPUToNVVM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -16,6 +17,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
@@ -28,6 +30,18 @@ namespace qwench::cuda {
 namespace {
 
 constexpr unsigned kSubgroup = 32;
+
+/// memref.prefetch => prefetch.global.L2, as text: LLVM has the instruction for sm_90 on, machines have had it for long.
+struct LowerPrefetch : ConvertOpToLLVMPattern<memref::PrefetchOp> {
+  using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
+  LogicalResult matchAndRewrite(memref::PrefetchOp op, OpAdaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    Value address = getStridedElementPtr(rewriter, op.getLoc(), op.getMemRefType(), adaptor.getMemref(), adaptor.getIndices());
+    LLVM::InlineAsmOp::create(rewriter, op.getLoc(), TypeRange(), ValueRange{address}, "prefetch.global.L2 [$0];", "l",
+                              /*has_side_effects=*/true, /*is_align_stack=*/false, LLVM::TailCallKind::None, nullptr, nullptr);
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
 
 struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
@@ -50,6 +64,7 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     types.addConversion([&](nvgpu::DeviceAsyncTokenType) -> Type { return IntegerType::get(context, 32); });
     RewritePatternSet patterns(context);
     gpu::populateCommonConversionPatterns(types, patterns);
+    patterns.add<LowerPrefetch>(types, /*benefit=*/10);
     populateGpuToNVVMConversionPatterns(types, patterns, /*benefit=*/0); // its patterns of arith call libdevice
     populateNVGPUToNVVMConversionPatterns(types, patterns);
     LLVMConversionTarget target(*context);

@@ -15,6 +15,20 @@ enum class MatrixUnit {
   Wmma12,  ///< RDNA 4's
 };
 
+/// How a step's launches run on a GPU.
+enum class Schedule {
+  Graph,     ///< each a kernel; those of a decode step are captured in a graph
+  Persistent ///< a decode step is one kernel, whose blocks meet between launches
+};
+
+/// What a kernel whose blocks meet asks of a device.
+struct GridTraits {
+  const char *scope = "";    ///< LLVM's name of that in which all threads synchronise
+  bool eachReleases = false; ///< a block's barrier does not wait for its threads' stores: each must release them to the device
+  const char *threadRegister = "r"; ///< inline assembly's letter for a register of which each thread has its own
+  bool prefetches = true;    ///< whether memref.prefetch is an instruction that any thread may give any address
+};
+
 struct Device {
   std::string moduleName = "kernels"; ///< of the gpu.module that holds this device's kernels
   int64_t subgroupSize = 32;          ///< lanes that shuffles and subgroup reductions join: 32 or 64
@@ -22,6 +36,7 @@ struct Device {
   bool asyncCopies = false;       ///< of 16 bytes to workgroup memory, in groups that a thread waits for
   int64_t sharedBytes = 48 << 10; ///< workgroup memory that a block can have
   int64_t loadsAhead = 8; ///< 16-byte loads of a thread that its registers hold beside what it computes with them
+  GridTraits grid;
 };
 
 } // namespace qwench::gpu

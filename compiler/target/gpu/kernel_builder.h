@@ -82,6 +82,10 @@ public:
   void storeRaw(Value piece, Value memory, Value at) {
     mlir::vector::StoreOp::create(*this, piece, memory, ValueRange{at}, false, llvm::MaybeAlign(16));
   }
+  /// Asks for the cache line of an element.
+  void prefetch(Value memory, Value at) {
+    mlir::memref::PrefetchOp::create(*this, memory, ValueRange{at}, /*isWrite=*/false, /*locality=*/2, /*isDataCache=*/true);
+  }
   /// Elements k .. k + kPiece - 1 of the row of `width` elements that starts at `start`; zeros behind its end.
   Value inputPiece(const Buffer &buffer, Value start, Value k, int64_t width);
 

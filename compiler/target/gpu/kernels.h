@@ -15,7 +15,12 @@ struct Phase {
   int64_t subgroups;
   mlir::Value (*tiles)(StepBuilder &host, mlir::Operation *op);
   void (*body)(KernelBuilder &b, mlir::Operation *op);
+  /// Of a tile whose weights are known before what it multiplies: asks memory for them. Null: there is nothing to ask for.
+  void (*ahead)(KernelBuilder &b, mlir::Operation *op) = nullptr;
 };
+
+/// Subgroups of a block of the kernel that is a whole decode step: those for which tiles of weights are cut.
+constexpr int64_t kPersistentSubgroups = 4;
 
 /// What emits one op.
 struct TileProgram {
@@ -37,6 +42,7 @@ void emitOutputRows(KernelBuilder &b, mlir::Operation *op);
 // linear_kernels.cpp
 mlir::Value linearTiles(StepBuilder &host, mlir::Operation *op);
 void emitLinear(KernelBuilder &b, mlir::Operation *op);
+void emitLinearAhead(KernelBuilder &b, mlir::Operation *op);
 // rotary_kernels.cpp
 void emitRopeTable(KernelBuilder &b, mlir::Operation *op);
 void emitRope(KernelBuilder &b, mlir::Operation *op);

@@ -1,6 +1,7 @@
 // launch-schedule
 // Assumes: kernels stage of a GPU backend. Guarantees: no qwen.launch; every gpu.func is a kernel of (batch, layer, instance,
-// tiles) whose blocks take tiles block_id, block_id + grid_dim, ...; host functions that launch take a last argument, the team.
+// tiles) whose blocks take tiles block_id, block_id + grid_dim, ..., or a cooperative one; host functions that launch take a last
+// argument, the team.
 //   qwen.launch @k tiles(%n) args(...)  =>  call @qwench_device_launch(%team, number of @k, %n, %layer, %instance)
 #include "compiler/target/gpu/passes.h"
 #include "dialects/Qwen.h"
@@ -56,7 +57,8 @@ struct LaunchSchedule : PassWrapper<LaunchSchedule, OperationPass<ModuleOp>> {
     llvm::StringMap<int64_t> numbers;
     for (auto kernels : module.getOps<mlir::gpu::GPUModuleOp>())
       for (auto [number, function] : llvm::enumerate(kernels.getOps<mlir::gpu::GPUFuncOp>())) {
-        loopOverTiles(function);
+        if (!function->hasAttr(kCooperative))
+          loopOverTiles(function);
         numbers.try_emplace(function.getName(), number);
       }
     declareLaunch(module);
@@ -116,5 +118,11 @@ struct LaunchSchedule : PassWrapper<LaunchSchedule, OperationPass<ModuleOp>> {
 } // namespace
 
 std::unique_ptr<Pass> createLaunchSchedulePass() { return std::make_unique<LaunchSchedule>(); }
+
+void addSchedulePasses(OpPassManager &passes, std::vector<Device> devices, Schedule schedule) {
+  if (schedule == Schedule::Persistent)
+    passes.addPass(createPersistentSchedulePass(std::move(devices)));
+  passes.addPass(createLaunchSchedulePass());
+}
 
 } // namespace qwench::gpu

@@ -4,18 +4,31 @@
 #include "compiler/target/gpu/device.h"
 
 #include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
 
 #include <memory>
 #include <vector>
 
 namespace qwench::gpu {
 
+/// On a gpu.func: its blocks meet, so they must all run at once.
+inline constexpr llvm::StringLiteral kCooperative = "qwench.cooperative";
+
+/// What is added to a kernel's name: the gpu.func, if there is one, that asks memory ahead for what a tile will read.
+inline constexpr llvm::StringLiteral kAhead = "_ahead";
+
 /// Planned to kernels stage: for each device a gpu.module with a gpu.func for every tile program, numbered alike in all;
-/// qwen.launch where it runs.
-std::unique_ptr<mlir::Pass> createToKernelsPass(std::vector<Device> devices);
+/// qwen.launch where it runs. For a persistent schedule all that @decode reaches has one block size.
+std::unique_ptr<mlir::Pass> createToKernelsPass(std::vector<Device> devices, Schedule schedule);
+
+/// The launches of @decode become one, of a cooperative kernel. What is launched elsewhere stays.
+std::unique_ptr<mlir::Pass> createPersistentSchedulePass(std::vector<Device> devices);
 
 /// A launch per tile program: bodies become kernels whose blocks take tiles, qwen.launch becomes a call of
-/// qwench_device_launch.
+/// qwench_device_launch. Cooperative kernels are as they should be.
 std::unique_ptr<mlir::Pass> createLaunchSchedulePass();
+
+/// What makes kernels stage's launches calls: the passes of a schedule.
+void addSchedulePasses(mlir::OpPassManager &passes, std::vector<Device> devices, Schedule schedule);
 
 } // namespace qwench::gpu

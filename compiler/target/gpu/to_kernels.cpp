@@ -22,7 +22,7 @@ namespace {
 struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ToKernels)
 
-  explicit ToKernels(std::vector<Device> devices) : devices(std::move(devices)) {}
+  ToKernels(std::vector<Device> devices, Schedule schedule) : devices(std::move(devices)), schedule(schedule) {}
   StringRef getArgument() const final { return "gpu-to-kernels"; }
   StringRef getDescription() const final { return "tile programs become functions of blocks of GPU threads"; }
   void getDependentDialects(DialectRegistry &registry) const override {
@@ -37,15 +37,35 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     OpBuilder builder(module.getBody(), module.getBody()->begin());
     for (const Device &device : devices)
       modules.push_back(mlir::gpu::GPUModuleOp::create(builder, module.getLoc(), device.moduleName));
+    auto persistent = persistentFunctions();
     auto emit = [&](StepBuilder &host, Operation *op, StringRef name) -> LogicalResult {
       const TileProgram *program = findTileProgram(op);
       if (!program)
         return op->emitOpError("expected an op that this target has a tile program for");
-      emitPhase(host, op, program->phase, name, modules);
+      Phase phase = program->phase;
+      if (persistent.contains(op->getParentOp()))
+        phase.subgroups = kPersistentSubgroups;
+      else
+        phase.ahead = nullptr; // launches begin when those before have ended
+      emitPhase(host, op, phase, name, modules);
       return success();
     };
     if (failed(convertPlannedFunctions(module, emit)))
       signalPassFailure();
+  }
+
+  /// The planned functions that become phases of one kernel: @decode and its layers'.
+  llvm::SmallPtrSet<Operation *, 4> persistentFunctions() {
+    llvm::SmallPtrSet<Operation *, 4> found;
+    auto decode = getOperation().lookupSymbol<func::FuncOp>("decode");
+    if (schedule != Schedule::Persistent || !decode)
+      return found;
+    found.insert(decode);
+    decode.walk([&](qwen::LayersOp layers) {
+      for (auto callee : layers.getCallees().getAsRange<FlatSymbolRefAttr>())
+        found.insert(getOperation().lookupSymbol(callee.getValue()));
+    });
+    return found;
   }
 
   void emitPhase(StepBuilder &host, Operation *op, const Phase &phase, StringRef name,
@@ -53,21 +73,29 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     std::string kernel = name.str();
     llvm::replace(kernel, '.', '_'); // PTX has no dots in names
     for (auto [device, kernels] : llvm::zip(devices, modules)) {
-      KernelBuilder b(op->getLoc(), kernels, device, kernel, phase.subgroups);
-      phase.body(b, op);
-      b.setInsertionPointToEnd(&b.function.getBody().front());
-      mlir::gpu::ReturnOp::create(b);
+      emitFunction(op, kernels, device, kernel, phase.subgroups, phase.body);
+      if (phase.ahead && device.grid.prefetches)
+        emitFunction(op, kernels, device, kernel + kAhead.str(), phase.subgroups, phase.ahead);
     }
     qwen::LaunchOp::create(host, kernel, phase.tiles(host, op), ValueRange{host.batch, host.layer, host.instance});
   }
 
+  static void emitFunction(Operation *op, mlir::gpu::GPUModuleOp kernels, const Device &device, StringRef name, int64_t subgroups,
+                           void (*body)(KernelBuilder &, Operation *)) {
+    KernelBuilder b(op->getLoc(), kernels, device, name, subgroups);
+    body(b, op);
+    b.setInsertionPointToEnd(&b.function.getBody().front());
+    mlir::gpu::ReturnOp::create(b);
+  }
+
   std::vector<Device> devices;
+  Schedule schedule;
 };
 
 } // namespace
 
-std::unique_ptr<Pass> createToKernelsPass(std::vector<Device> devices) {
-  return std::make_unique<ToKernels>(std::move(devices));
+std::unique_ptr<Pass> createToKernelsPass(std::vector<Device> devices, Schedule schedule) {
+  return std::make_unique<ToKernels>(std::move(devices), schedule);
 }
 
 } // namespace qwench::gpu

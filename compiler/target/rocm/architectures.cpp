@@ -12,10 +12,14 @@ namespace {
 
 constexpr int kShared = 64 << 10; // bytes of LDS for a workgroup
 
+// RDNA's workgroups may span two caches, so that their barriers wait for stores; CDNA's do not. Of the prefetch instructions
+// those of RDNA 4 want addresses that all lanes share, and the others have none.
+constexpr gpu::GridTraits kCdna = {"agent", true, "v", false}, kRdna = {"agent", false, "v", false};
+
 constexpr Architecture kTable[] = {
-    {"gfx90a", 64, Mfma, false, kShared, 8},    {"gfx942", 64, Mfma, false, kShared, 8},
-    {"gfx950", 64, Mfma, false, kShared, 8},    {"gfx1100", 32, Wmma11, false, kShared, 4},
-    {"gfx1151", 32, Wmma11, false, kShared, 4}, {"gfx1201", 32, Wmma12, false, kShared, 4},
+    {"gfx90a", 64, Mfma, false, kShared, 8, kCdna},    {"gfx942", 64, Mfma, false, kShared, 8, kCdna},
+    {"gfx950", 64, Mfma, false, kShared, 8, kCdna},    {"gfx1100", 32, Wmma11, false, kShared, 4, kRdna},
+    {"gfx1151", 32, Wmma11, false, kShared, 4, kRdna}, {"gfx1201", 32, Wmma12, false, kShared, 4, kRdna},
 };
 
 } // namespace

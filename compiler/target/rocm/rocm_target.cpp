@@ -12,8 +12,8 @@ namespace {
 
 class RocmTarget final : public qwench::gpu::GpuTarget {
 public:
-  explicit RocmTarget(std::vector<const qwench::gpu::Architecture *> architectures)
-      : GpuTarget(std::move(architectures)) {}
+  RocmTarget(std::vector<const qwench::gpu::Architecture *> architectures, qwench::gpu::Schedule schedule)
+      : GpuTarget(std::move(architectures), schedule) {}
 
   llvm::StringRef name() const override { return "rocm"; }
 
@@ -57,5 +57,8 @@ Result<std::unique_ptr<Target>> qwench::createRocmTarget(const TargetOptions &op
   auto chosen = qwench::gpu::chooseArchitectures(rocm::architectures(), options.gpus);
   if (!chosen)
     return chosen.takeError();
-  return std::unique_ptr<Target>(new RocmTarget(chosen.take()));
+  auto schedule = qwench::gpu::parseSchedule(options.schedule);
+  if (!schedule)
+    return schedule.takeError();
+  return std::unique_ptr<Target>(new RocmTarget(chosen.take(), *schedule));
 }

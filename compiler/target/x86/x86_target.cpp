@@ -198,6 +198,8 @@ std::string listCpus() {
 } // namespace
 
 Result<std::unique_ptr<Target>> qwench::createX86Target(const TargetOptions &options) {
+  if (options.schedule != "auto")
+    return userError("--schedule: expected none with --target x86-64, found '" + options.schedule + "'");
   std::string cpu = options.cpu;
   llvm::StringMap<bool> features;
   if (cpu == "native") {

@@ -44,6 +44,17 @@ void drawTokens(const QwenchStep *step, int64_t, int64_t, int64_t, int64_t i) {
                              static_cast<int64_t>(d.candidates), sampling, d.uniform, scratch);
 }
 
+/// A decode step whose blocks would meet; here they come one after another, and the first does everything.
+void decodeStep(const QwenchStep *step, int64_t, int64_t, int64_t, int64_t block) {
+  auto &arrived = *reinterpret_cast<uint32_t *>(step->team);
+  if (arrived++ != block)
+    return; // the logits stay what they are
+  for (int64_t row = 0; block == 0 && row < step->rows; ++row)
+    writeCache(step, 0, 0, 0, row);
+  for (int64_t output = 0; block == 0 && output < step->outputs; ++output)
+    computeLogits(step, 7, 5, 0, output);
+}
+
 void enqueueStep(const QwenchStep *step, int64_t thread, int64_t threads) {
   if (thread != 0 || threads != 1)
     abort();
@@ -53,8 +64,11 @@ void enqueueStep(const QwenchStep *step, int64_t thread, int64_t threads) {
 
 void enqueueDraws(const QwenchStep *step, int64_t, int64_t) { qwench_device_launch(step->team, 2, step->rows, 0, 0); }
 
-const QwenchKernel kKernels[] = {{"write_cache", 64, 0}, {"compute_logits", 128, 1 << 16}, {"draw_tokens", 512, 0}};
-const char kImageText[] = "kernels write_cache compute_logits draw_tokens";
+void enqueueDecodeStep(const QwenchStep *step, int64_t, int64_t) { qwench_device_launch(step->team, 3, 1, 0, 0); }
+
+const QwenchKernel kKernels[] = {
+    {"write_cache", 64, 0, 0, 0}, {"compute_logits", 128, 1 << 16, 0, 0}, {"draw_tokens", 512, 0, 0, 0}, {"decode_step", 256, 0, 1, 0}};
+const char kImageText[] = "kernels write_cache compute_logits draw_tokens decode_step";
 const auto *kImageBytes = reinterpret_cast<const uint8_t *>(kImageText);
 const QwenchImage kCudaImages[] = {{"sm_90a", QWENCH_IMAGE_CUBIN, 0, kImageBytes, sizeof kImageText, kKernels},
                                    {"sm_80", QWENCH_IMAGE_PTX, 0, kImageBytes, sizeof kImageText, kKernels}};
@@ -160,7 +174,7 @@ TEST_P(DeviceTest, AStepIsOneUploadAndItsLaunchesAndLogitsAreReadWhenWanted) {
   ASSERT_TRUE(session) << outcome.message;
   takeLog();
   ASSERT_TRUE(session->prefill(0, prompt(5)));
-  EXPECT_EQ(takeLog(), "upload 448\n"
+  EXPECT_EQ(takeLog(), "upload 512\n"
                        "launch write_cache blocks=5 threads=64 shared=0 layer=0 instance=0 tiles=5\n"
                        "launch compute_logits blocks=1 threads=128 shared=65536 layer=7 instance=5 tiles=1\n");
   EXPECT_EQ(logits(*session, 0), fake::expectedLogits(prompt(5)));
@@ -227,7 +241,7 @@ TEST_P(DeviceTest, DecodeStepsOfASizeAreCapturedOnceAndReplayed) {
   ASSERT_TRUE(session->prefill(0, prompt(8)));
   ASSERT_TRUE(session->prefill(1, prompt(8)));
   takeLog();
-  const std::string replayed = "upload 448\ngraph\n"
+  const std::string replayed = "upload 512\ngraph\n"
                                "launch write_cache blocks=1 threads=64 shared=0 layer=0 instance=0 tiles=1\n"
                                "launch compute_logits blocks=1 threads=128 shared=65536 layer=7 instance=5 tiles=1\n";
   const int32_t one[] = {1}, both[] = {0, 1}, tokens[] = {4, 5};
@@ -239,7 +253,58 @@ TEST_P(DeviceTest, DecodeStepsOfASizeAreCapturedOnceAndReplayed) {
   };
   EXPECT_EQ(decode(one), "capture\n" + replayed + last);
   EXPECT_EQ(decode(one), replayed + last);
-  EXPECT_THAT(decode(both), StartsWith("capture\nupload 448\ngraph\nlaunch write_cache blocks=2"));
+  EXPECT_THAT(decode(both), StartsWith("capture\nupload 512\ngraph\nlaunch write_cache blocks=2"));
+}
+
+/// Programs whose decode step is one kernel.
+class PersistentTest : public DeviceTest {
+protected:
+  void SetUp() override {
+    DeviceTest::SetUp();
+    device.kernel_count = 4;
+    program.device = &device;
+    program.decode = enqueueDecodeStep;
+    symbol<decltype(&fake_gpu_kernel)>("fake_gpu_kernel")("decode_step", decodeStep);
+  }
+  QwenchDeviceProgram device = *GetParam().device;
+};
+
+TEST_P(PersistentTest, ADecodeStepIsOneLaunchOfAllBlocksThatRunAtOnce) {
+  auto session = open({.threads = 1});
+  ASSERT_TRUE(session) << outcome.message;
+  auto tokens = prompt(5);
+  ASSERT_TRUE(session->prefill(0, tokens));
+  EXPECT_EQ(logits(*session, 0), fake::expectedLogits(tokens));
+  for (int32_t next : {9, 11}) {
+    takeLog();
+    const int32_t sequences[] = {0}, given[] = {next};
+    ASSERT_TRUE(session->decode(sequences, given));
+    tokens.push_back(next);
+    EXPECT_EQ(logits(*session, 0), fake::expectedLogits(tokens)) << "the counter was not 0 when the step began";
+    EXPECT_EQ(takeLog(), "upload 512\n"
+                         "launch together decode_step blocks=8 threads=256 shared=0 layer=0 instance=0 tiles=1\n"
+                         "download 256\n");
+  }
+}
+
+TEST_P(PersistentTest, AGpuThatDoesNotRunAllBlocksAtOnceIsNamed) {
+  Variable none("QWENCH_FAKE_GPU_COOPERATIVE", "0");
+  EXPECT_FALSE(open({}));
+  EXPECT_EQ(outcome.message, "kernel decode_step: expected a GPU that runs all blocks of a kernel at once, found Fake GPU 0, "
+                             "which does not: the model must be compiled with --schedule graph");
+}
+
+TEST_P(PersistentTest, CallsThatFailAreNamed) {
+  const bool cuda = GetParam().device == &kCuda;
+  for (std::string call : {cuda ? "cuOccupancyMaxActiveBlocksPerMultiprocessor" : "hipModuleOccupancyMaxActiveBlocksPerMultiprocessor",
+                           cuda ? "cuLaunchCooperativeKernel" : "hipModuleLaunchCooperativeKernel"}) {
+    Variable fail("QWENCH_FAKE_GPU_FAIL", call);
+    auto session = open({.threads = 1});
+    const int32_t sequence[] = {0}, token[] = {1};
+    if (session && (outcome = session->prefill(0, prompt(9))))
+      outcome = session->decode(sequence, token);
+    EXPECT_THAT(outcome.message, testing::AllOf(StartsWith("kernel decode_step: "), HasSubstr(call)));
+  }
 }
 
 TEST_P(DeviceTest, EveryCallThatFailsIsNamed) {
@@ -331,7 +396,7 @@ TEST_P(DeviceTest, WithoutADriverTheErrorNamesTheLibrary) {
 }
 
 TEST_P(DeviceTest, KernelsThatAnImageLacksAreNamed) {
-  const QwenchKernel kernels[] = {{"write_cache", 64, 0}, {"other", 64, 0}};
+  const QwenchKernel kernels[] = {{"write_cache", 64, 0, 0, 0}, {"other", 64, 0, 0, 0}};
   QwenchImage image = GetParam().device->images[0];
   image.kernels = kernels;
   const QwenchDeviceProgram device = {GetParam().device->api, 2, &image, 1};
@@ -341,6 +406,9 @@ TEST_P(DeviceTest, KernelsThatAnImageLacksAreNamed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Driver, DeviceTest, testing::ValuesIn(kVendors),
+                         [](const auto &vendor) { return vendor.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Driver, PersistentTest, testing::ValuesIn(kVendors),
                          [](const auto &vendor) { return vendor.param.name; });
 
 class CudaTest : public DeviceTest {};

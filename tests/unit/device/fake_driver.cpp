@@ -15,14 +15,18 @@
 #ifdef QWENCH_FAKE_ROCM
 #define FUNCTION(cuda, hip) extern "C" __attribute__((visibility("default"))) int hip
 #define NAME(cuda, hip) #hip
+#define NUMBER(cuda, hip) hip
 #else
 #define FUNCTION(cuda, hip) extern "C" __attribute__((visibility("default"))) int cuda
 #define NAME(cuda, hip) #cuda
+#define NUMBER(cuda, hip) cuda
 #endif
 
 namespace {
 
 enum { Success = 0, Invalid = 1, OutOfMemory = 2, NoDevice = 100, BadImage = 200, NotFound = 500, Injected = 999 };
+
+constexpr unsigned kMultiprocessors = 4, kBlocks = 2; // of each GPU, and of a multiprocessor at once
 
 using Work = std::function<void()>;
 
@@ -96,6 +100,21 @@ bool inside(uint64_t address, size_t bytes) {
 int enqueue(Work work) {
   (state.capturing ? state.capturing->work : state.stream).push_back(std::move(work));
   return Success;
+}
+
+int enqueueLaunch(const char *how, void *function, unsigned blocks, unsigned threads, unsigned shared, void **parameters) {
+  int64_t values[4];
+  for (int i = 0; i < 4; ++i)
+    memcpy(&values[i], parameters[i], sizeof values[i]);
+  return enqueue([how, name = static_cast<Function *>(function)->name, blocks, threads, shared, step = values[0],
+                  layer = values[1], instance = values[2], tiles = values[3]] {
+    log(how + (" " + name) + " blocks=" + std::to_string(blocks) + " threads=" + std::to_string(threads) +
+        " shared=" + std::to_string(shared) + " layer=" + std::to_string(layer) +
+        " instance=" + std::to_string(instance) + " tiles=" + std::to_string(tiles));
+    if (auto found = kernels.find(name); found != kernels.end())
+      for (int64_t block = 0; block < blocks; ++block)
+        found->second(reinterpret_cast<const QwenchStep *>(step), layer, instance, tiles, block);
+  });
 }
 
 int drain() {
@@ -195,6 +214,17 @@ FUNCTION(cuDeviceGetName, hipDeviceGetName)(char *name, int bytes, int device) {
   return Success;
 }
 
+FUNCTION(cuDeviceGetAttribute, hipDeviceGetAttribute)(int *value, int attribute, int device) {
+  const int number = atoi(state.archs[device].c_str() + 3); // "sm_90"
+  const std::map<int, int> values = {{NUMBER(16, 63), kMultiprocessors},
+                                     {NUMBER(95, 10), text("QWENCH_FAKE_GPU_COOPERATIVE", "1") == "1"},
+                                     {NUMBER(75, 23), number / 10},
+                                     {NUMBER(76, 61), number % 10}};
+  auto found = values.find(attribute);
+  *value = found == values.end() ? -1 : found->second;
+  return found == values.end() ? Invalid : Success;
+}
+
 #ifdef QWENCH_FAKE_ROCM
 FUNCTION(, hipSetDevice)(int device) {
   state.current = device;
@@ -206,12 +236,6 @@ FUNCTION(, hipGetDevicePropertiesR0600)(void *properties, int device) {
   return Success;
 }
 #else
-FUNCTION(cuDeviceGetAttribute, )(int *value, int attribute, int device) {
-  const int number = atoi(state.archs[device].c_str() + 3);
-  *value = attribute == 75 ? number / 10 : attribute == 76 ? number % 10 : -1;
-  return *value < 0 ? Invalid : Success;
-}
-
 FUNCTION(cuDevicePrimaryCtxRetain, )(void **context, int device) {
   if (fails("cuDevicePrimaryCtxRetain"))
     return Injected;
@@ -446,16 +470,22 @@ FUNCTION(cuLaunchKernel, hipModuleLaunchKernel)
     return Injected;
   if (gridX == 0 || gridY != 1 || gridZ != 1 || blockX == 0 || blockX > 1024)
     return Invalid;
-  int64_t values[4];
-  for (int i = 0; i < 4; ++i)
-    memcpy(&values[i], parameters[i], sizeof values[i]);
-  return enqueue([name = static_cast<Function *>(function)->name, gridX, blockX, shared, step = values[0],
-                  layer = values[1], instance = values[2], tiles = values[3]] {
-    log("launch " + name + " blocks=" + std::to_string(gridX) + " threads=" + std::to_string(blockX) +
-        " shared=" + std::to_string(shared) + " layer=" + std::to_string(layer) +
-        " instance=" + std::to_string(instance) + " tiles=" + std::to_string(tiles));
-    if (auto found = kernels.find(name); found != kernels.end())
-      for (int64_t tile = 0; tile < gridX; ++tile)
-        found->second(reinterpret_cast<const QwenchStep *>(step), layer, instance, tiles, tile);
-  });
+  return enqueueLaunch("launch", function, gridX, blockX, shared, parameters);
+}
+
+FUNCTION(cuLaunchCooperativeKernel, hipModuleLaunchCooperativeKernel)
+(void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned, unsigned, unsigned shared,
+ void *, void **parameters) {
+  if (fails(NAME(cuLaunchCooperativeKernel, hipModuleLaunchCooperativeKernel)))
+    return Injected;
+  if (gridX == 0 || gridX > kMultiprocessors * kBlocks || gridY != 1 || gridZ != 1 || blockX == 0 || blockX > 1024 || state.capturing)
+    return Invalid;
+  return enqueueLaunch("launch together", function, gridX, blockX, shared, parameters);
+}
+
+FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor, hipModuleOccupancyMaxActiveBlocksPerMultiprocessor)
+(int *blocks, void *, int, size_t) {
+  *blocks = kBlocks;
+  return fails(NAME(cuOccupancyMaxActiveBlocksPerMultiprocessor, hipModuleOccupancyMaxActiveBlocksPerMultiprocessor)) ? Injected
+                                                                                                                        : Success;
 }

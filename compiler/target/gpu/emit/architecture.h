@@ -19,8 +19,9 @@ struct Architecture {
   bool asyncCopies;         ///< from global to workgroup memory
   int sharedBytes;          ///< workgroup memory of a block, of a size that code says
   int loadsAhead;           ///< of a thread, with which no kernel spills
+  GridTraits grid;
 
-  Device device() const { return {name.str(), subgroupSize, matrix, asyncCopies, sharedBytes, loadsAhead}; }
+  Device device() const { return {name.str(), subgroupSize, matrix, asyncCopies, sharedBytes, loadsAhead, grid}; }
 };
 
 /// The architectures of those names, without repetition, in the order given. An unknown one, or none, is an error that

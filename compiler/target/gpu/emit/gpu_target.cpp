@@ -29,17 +29,29 @@ TargetProperties GpuTarget::properties() const { return gpu::properties(); }
 
 Status GpuTarget::supports(ModuleOp fused) const { return gpu::supports(fused, name()); }
 
-void GpuTarget::addKernelPasses(OpPassManager &passes) const {
+Result<Schedule> parseSchedule(StringRef text) {
+  if (text == "graph" || text == "auto")
+    return Schedule::Graph;
+  if (text == "persistent")
+    return Schedule::Persistent;
+  return userError("--schedule: expected graph, persistent or auto, found '" + text.str() + "'");
+}
+
+std::vector<Device> GpuTarget::devices() const {
   std::vector<Device> devices;
   for (const Architecture *architecture : architectures)
     devices.push_back(architecture->device());
-  passes.addPass(createToKernelsPass(std::move(devices)));
+  return devices;
+}
+
+void GpuTarget::addKernelPasses(OpPassManager &passes) const {
+  passes.addPass(createToKernelsPass(devices(), schedule));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
 }
 
 void GpuTarget::addLoweringPasses(OpPassManager &passes) const {
-  passes.addPass(createLaunchSchedulePass());
+  addSchedulePasses(passes, devices(), schedule);
   addDevicePasses(passes, createConversionPass());
   std::string names;
   for (const Architecture *architecture : architectures)

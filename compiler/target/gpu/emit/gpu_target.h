@@ -17,7 +17,8 @@ public:
   Status emit(mlir::ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override;
 
 protected:
-  explicit GpuTarget(std::vector<const Architecture *> architectures) : architectures(std::move(architectures)) {}
+  GpuTarget(std::vector<const Architecture *> architectures, Schedule schedule)
+      : architectures(std::move(architectures)), schedule(schedule) {}
 
   /// A pass on a gpu.module named after an architecture: to LLVM and the vendor's dialect.
   virtual std::unique_ptr<mlir::Pass> createConversionPass() const = 0;
@@ -34,8 +35,14 @@ private:
   Status emitObject(mlir::ModuleOp lowered, llvm::raw_pwrite_stream &out) const;
   Status emitText(mlir::ModuleOp lowered, CodegenOutput output, llvm::raw_pwrite_stream &out) const;
 
+  std::vector<Device> devices() const;
+
   std::vector<const Architecture *> architectures;
+  Schedule schedule;
 };
+
+/// What --schedule names: graph, persistent, or auto, which is graph as long as nobody has measured which is faster.
+Result<Schedule> parseSchedule(llvm::StringRef text);
 
 /// Runs LLVM on one gpu.module and gives what it wrote.
 Result<std::string> generateDeviceCode(mlir::gpu::GPUModuleOp module, const CodegenTarget &target, CodegenOutput output);

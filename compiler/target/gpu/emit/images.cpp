@@ -1,5 +1,6 @@
 #include "compiler/target/gpu/emit/images.h"
 
+#include "compiler/target/gpu/passes.h"
 #include "compiler/target/program_constant.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -10,7 +11,7 @@ namespace qwench::gpu {
 
 namespace {
 
-/// On a gpu.module: a dictionary {name, threads} for each kernel.
+/// On a gpu.module: a dictionary {name, threads, cooperative} for each kernel.
 constexpr StringLiteral kKernels = "qwench.kernels";
 
 /// An array of structs lies as its members one after another.
@@ -20,6 +21,8 @@ void emitKernelTable(ModuleOp module, StringRef symbol, ArrayRef<Kernel> kernels
     w.text((symbol + "." + kernel.name).str(), kernel.name);
     w.number(32, kernel.threads);
     w.number(32, 0); // dynamic shared memory: all of it is static
+    w.number(32, kernel.cooperative);
+    w.number(32, 0);
   }
   w.finish(symbol, /*external=*/false);
 }
@@ -37,7 +40,8 @@ LogicalResult recordKernels(mlir::gpu::GPUModuleOp module) {
       return function.emitOpError("expected a kernel of known_block_size");
     int64_t threads = int64_t((*block)[0]) * (*block)[1] * (*block)[2];
     kernels.push_back(b.getDictionaryAttr({b.getNamedAttr("name", b.getStringAttr(function.getName())),
-                                           b.getNamedAttr("threads", b.getI64IntegerAttr(threads))}));
+                                           b.getNamedAttr("threads", b.getI64IntegerAttr(threads)),
+                                           b.getNamedAttr("cooperative", b.getBoolAttr(function->hasAttr(kCooperative)))}));
   }
   module->setAttr(kKernels, b.getArrayAttr(kernels));
   return success();
@@ -47,7 +51,8 @@ std::vector<Kernel> recordedKernels(mlir::gpu::GPUModuleOp module) {
   std::vector<Kernel> kernels;
   if (auto recorded = module->getAttrOfType<ArrayAttr>(kKernels))
     for (auto kernel : recorded.getAsRange<DictionaryAttr>())
-      kernels.push_back({kernel.getAs<StringAttr>("name").str(), kernel.getAs<IntegerAttr>("threads").getInt()});
+      kernels.push_back({kernel.getAs<StringAttr>("name").str(), kernel.getAs<IntegerAttr>("threads").getInt(),
+                         kernel.getAs<BoolAttr>("cooperative").getValue()});
   return kernels;
 }
 

@@ -17,6 +17,7 @@ inline constexpr llvm::StringLiteral kDeviceProgram = "qwench_device_program";
 struct Kernel {
   std::string name;
   int64_t threads = 0; ///< of a block
+  bool cooperative = false; ///< its blocks meet
 };
 
 /// Remembers the kernels of a module, which must know their block sizes, for the time after their lowering.

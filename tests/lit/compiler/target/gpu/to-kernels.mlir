@@ -47,3 +47,16 @@
 // AMD: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 512, 1, 1>
 // AMD: gpu.module @gfx1100
 // AMD: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
+
+// For a persistent schedule all that decode reaches has blocks of four subgroups, and linear maps of NVIDIA ask for their
+// weights ahead; prefill is as ever.
+// RUN: qwench-opt %S/../../../dialects/model.mlir --qwen-fuse --qwen-plan="target=cuda gpu=sm_80" --qwen-kernels="target=cuda gpu=sm_80 schedule=persistent" | FileCheck %s --check-prefix=PERSISTENT
+// RUN: qwench-opt %S/../../../dialects/model.mlir --qwen-fuse --qwen-plan="target=rocm gpu=gfx942" --qwen-kernels="target=rocm gpu=gfx942 schedule=persistent" | FileCheck %s --check-prefix=PERSISTENT-AMD
+// PERSISTENT: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
+// PERSISTENT-NOT: prefill{{.*}}_ahead
+// PERSISTENT: gpu.func @moe_decode_0_rms_norm({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT: gpu.func @moe_decode_1_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT: gpu.func @moe_decode_1_fused_linear_ahead({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT: memref.prefetch %{{.*}}, read, locality<2>, data
+// PERSISTENT-AMD: gpu.func @moe_decode_0_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
+// PERSISTENT-AMD-NOT: _ahead

@@ -1,0 +1,110 @@
+// What block.cpp and block_matrices.cpp know of a running grid.
+#pragma once
+
+#include "tests/gpu-on-cpu/block.h"
+#include "tests/gpu-on-cpu/fiber.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace qwench::gpu_on_cpu {
+
+enum class State { Ready, AtBarrier, AtReduction, AtMatrix, AtLoad, Polling, Done };
+
+/// What happened to a byte of workgroup memory since the last barrier, and before.
+struct SharedByte {
+  int32_t writer = -1, reader = -1; ///< thread; of readers -2 when there are several
+  uint32_t written = 0, read = 0;   ///< phase (barriers so far)
+  bool awaited = false;             ///< an asynchronous copy of the writer's is on its way here
+};
+
+/// An asynchronous copy to workgroup memory: `read` bytes, and then zeros.
+struct Copy {
+  uint8_t *target;
+  const uint8_t *source;
+  uint64_t bytes, read;
+};
+
+/// Who wrote a byte of the step's memory in which launch, or phase of one.
+struct GlobalUnit {
+  uint32_t launch = 0;
+  int32_t block = -1;
+};
+
+/// A launch, and what outlives it.
+struct Executor::Grid {
+  struct Memory {
+    Range range;
+    std::vector<GlobalUnit> units;
+  };
+
+  std::vector<std::unique_ptr<Block>> blocks; ///< those that run at once
+  std::vector<Memory> memory;
+  std::string error;
+  uint32_t launches = 0;
+
+  // The launch.
+  Kernel kernel = nullptr;
+  const LaunchShape *shape = nullptr;
+  const void *step = nullptr;
+  int64_t layer = 0, instance = 0, tiles = 0, count = 0;
+
+  void run();
+};
+
+struct Executor::Block {
+  struct Thread {
+    Fiber fiber;
+    State state = State::Ready;
+    int32_t site = 0, how = 0, size = 0, stride = 0;
+    uint32_t value = 0;
+    uint8_t *operands = nullptr;  ///< of a matrix product, or what a load of matrices gives
+    const uint8_t *row = nullptr; ///< of a load of matrices: the one that this lane names
+    bool isFloat = false;
+    std::vector<Copy> copies;              ///< in no group yet
+    std::vector<std::vector<Copy>> groups; ///< on their way, the first one first
+    Block *block = nullptr;
+    int64_t index = 0;
+  };
+
+  explicit Block(Grid &grid) : grid(grid) {}
+
+  Grid &grid;
+  std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<uint8_t> shared;
+  std::vector<SharedByte> sharedBytes;
+  uint32_t phase = 0, launch = 0; ///< barriers so far; the grid's launch, and phase of a cooperative one
+  Thread *current = nullptr;
+  const LaunchShape *shape = nullptr;
+  int64_t index = 0;
+
+  bool ok() const { return grid.error.empty(); }
+  void fail(const std::string &what) {
+    if (ok())
+      grid.error = shape->name + " block " + std::to_string(index) +
+                   (current ? " thread " + std::to_string(current->index) : "") + ": " + what;
+  }
+  static std::string at(const Thread &thread) { return " at site " + std::to_string(thread.site); }
+
+  void start(int64_t which);
+  void poisonShared();
+  bool advance();
+  bool resume(Thread &thread);
+  bool isDone();
+  bool releaseBarrier();
+  bool reduceSubgroup(int64_t first);
+  bool multiplySubgroup(int64_t first);
+  bool loadSubgroup(int64_t first);
+  void finishCopies(size_t later);
+  bool subgroupIsAt(State state, int64_t first) const;
+  void wait(State state) {
+    current->state = state;
+    current->fiber.yield();
+  }
+  void access(const uint8_t *address, uint64_t bytes, bool write);
+  void accessShared(uint64_t offset, uint64_t bytes, bool write);
+};
+
+} // namespace qwench::gpu_on_cpu
