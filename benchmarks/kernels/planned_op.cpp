@@ -132,7 +132,7 @@ void count(Operation *op, PlannedOp &planned) {
 
 /// Random contents for the weights that are read.
 Result<RandomWeights> randomWeights(const ModelSource &source, ModuleOp planned) {
-  Result<std::string> json = makeMetadata(source, {}, planned, {"x86-64", "", {}, /*randomSeed=*/1, ""});
+  Result<std::string> json = makeMetadata(source, {}, planned, {"x86-64", "", {}, /*schedule=*/"", /*randomSeed=*/1, ""});
   if (!json)
     return json.takeError();
   auto plan = planned->getAttrOfType<qwen::PlanAttr>("qwen.plan");
