@@ -109,7 +109,10 @@ Value KernelBuilder::copyPiece(Value memory, Value at, Value sharedMemory, Value
 }
 
 Value KernelBuilder::copyGroup(ValueRange copies) {
-  return nvgpu::DeviceAsyncCreateGroupOp::create(*this, nvgpu::DeviceAsyncTokenType::get(getContext()), copies);
+  auto group = nvgpu::DeviceAsyncCreateGroupOp::create(*this, nvgpu::DeviceAsyncTokenType::get(getContext()), copies);
+  if (copies.empty()) // MLIR's text of a group without operands would take the next line's result for one
+    group->setAttr("qwen.copies_before", getUnitAttr());
+  return group;
 }
 
 void KernelBuilder::awaitCopies(Value group, int64_t later) {
