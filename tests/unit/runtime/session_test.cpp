@@ -203,7 +203,7 @@ TEST_F(SessionTest, ForeignProgramsAreRefused) {
   program.abi_version = 99;
   EXPECT_FALSE(open({1}, program));
   EXPECT_EQ(outcome.code, QWENCH_ERROR_MODEL);
-  EXPECT_EQ(outcome.message, "ABI version of the compiled model: expected 4, found 99");
+  EXPECT_EQ(outcome.message, "ABI version of the compiled model: expected " + std::to_string(QWENCH_ABI_VERSION) + ", found 99");
   program = qwench_program;
   program.struct_bytes = 16;
   EXPECT_FALSE(open({1}, program));
