@@ -132,7 +132,8 @@ void count(Operation *op, PlannedOp &planned) {
 
 /// Random contents for the weights that are read.
 Result<RandomWeights> randomWeights(const ModelSource &source, ModuleOp planned) {
-  Result<std::string> json = makeMetadata(source, {}, planned, {"x86-64", "", {}, /*schedule=*/"", /*randomSeed=*/1, ""});
+  MetadataOptions options{.target = "x86-64", .cpu = "", .gpus = {}, .schedule = "", .randomSeed = 1, .externalWeights = ""};
+  Result<std::string> json = makeMetadata(source, {}, planned, options);
   if (!json)
     return json.takeError();
   auto plan = planned->getAttrOfType<qwen::PlanAttr>("qwen.plan");

@@ -267,7 +267,12 @@ Status Compilation::emitPackage() {
   package.source = &source;
   package.extras = &extras;
   package.externalWeights = options.externalWeights;
-  package.metadata = {options.target, options.cpu, options.gpus, options.schedule, options.randomWeights, ""};
+  package.metadata = {.target = options.target,
+                      .cpu = options.cpu,
+                      .gpus = options.gpus,
+                      .schedule = options.schedule,
+                      .randomSeed = options.randomWeights,
+                      .externalWeights = ""};
   llvm::SmallString<0> object;
   if (options.emit != Rung::Weights)
     if (Status emitted = emitObject(EmitKind::Object, object); !emitted)

@@ -141,7 +141,8 @@ int64_t qwench_team_take(struct QwenchTeam *team, int64_t thread);
 void qwench_team_barrier(struct QwenchTeam *team);
 
 /* With a device: enqueues kernel number `kernel` on `tiles` tiles (none: nothing happens; a cooperative one takes any other
- * number for all it has). All tiles of earlier launches are done before it begins. A failure is reported by the runtime after the step. */
+ * number for all it has). All tiles of earlier launches are done before it begins. A failure is reported by the runtime
+ * after the step. */
 void qwench_device_launch(struct QwenchTeam *team, int64_t kernel, int64_t tiles, int64_t layer, int64_t instance);
 
 #ifdef __cplusplus

@@ -18,7 +18,7 @@ namespace qwench::gpu {
 
 namespace {
 
-constexpr unsigned kGlobal = 1;       // the address space of both vendors
+constexpr unsigned kGlobal = 1; // the address space of both vendors
 constexpr uint32_t kTop = 1u << 31;
 
 Value i32(ImplicitLocOpBuilder &b, uint32_t value) {

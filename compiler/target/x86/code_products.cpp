@@ -14,8 +14,8 @@ using namespace qwench::qwen;
 
 namespace {
 
-/// Accumulators that stay in registers beside codes and their parts.
-constexpr int64_t kAccumulators = 16;
+/// Accumulators that stay in registers beside codes and their parts, and those of one query vector's scores.
+constexpr int64_t kAccumulators = 16, kScoreAccumulators = 2;
 
 /// Buffers in scratch, one behind the other.
 struct Scratch {
@@ -38,7 +38,7 @@ public:
   void scores(KernelBuilder &b, const CacheHead &head, Value block, Value scores) final {
     Value start = codes.keyBlock(b, head, block);
     readKeyScales(b, start);
-    forVectors(accumulatorsOfScore(), [&](int64_t first, int64_t count) { scoresOf(b, start, first, count, scores); });
+    forVectors(kScoreAccumulators, [&](int64_t first, int64_t count) { scoresOf(b, start, first, count, scores); });
   }
 
   void addValues(KernelBuilder &b, const CacheHead &head, Value block, Value weights, Value out) final {
@@ -50,7 +50,6 @@ public:
   }
 
 protected:
-  virtual int64_t accumulatorsOfScore() const = 0;
   virtual int64_t accumulatorsOfValues() const = 0; ///< of one query vector and chunk
   virtual void readKeyScales(KernelBuilder &, Value /*start*/) {}
   /// Scores of query vectors first .. first + count - 1.
@@ -111,7 +110,6 @@ public:
   }
 
 private:
-  int64_t accumulatorsOfScore() const override { return 2; }
   int64_t accumulatorsOfValues() const override { return codes.halves(); }
 
   void readKeyScales(KernelBuilder &b, Value start) override { scales.read(b, codes, start); }
@@ -257,13 +255,12 @@ class ByteProducts final : public Products {
 public:
   ByteProducts(KernelBuilder &b, CacheType type, int64_t vectors, int64_t scratchAt) : Products(b, type, vectors) {
     Scratch scratch{b, scratchAt};
-    auto words = [&](int64_t bytes, Value &asBytes) {
-      int64_t at = scratch.at;
-      asBytes = scratch.take(bytes, b.getI8Type());
-      return b.scratchAt(at, b.getI32Type());
+    auto takeBytes = [&](int64_t count, Value &bytes, Value &words) {
+      words = b.scratchAt(scratch.at, b.getI32Type());
+      bytes = scratch.take(count, b.getI8Type());
     };
-    queryWords = words(2 * vectors * layout.dim, queryBytes);
-    weightWords = words(2 * vectors * layout.groups * kKeyBlock, weightBytes);
+    takeBytes(2 * vectors * layout.dim, queryBytes, queryWords);
+    takeBytes(2 * vectors * layout.groups * kKeyBlock, weightBytes, weightWords);
     queryUnits = scratch.floats(vectors);
     querySums = scratch.floats(vectors * layout.groups);
     weightUnits = scratch.floats(vectors * layout.groups);
@@ -294,14 +291,13 @@ public:
   }
 
 private:
-  int64_t accumulatorsOfScore() const override { return 2; }
   int64_t accumulatorsOfValues() const override { return 2 * codes.halves(); }
 
-  /// The codes of `half` of the words' bytes, as bytes.
-  Value half(KernelBuilder &b, Value words, int64_t half) const {
+  /// A code of each byte of the words, as bytes: of 4 bits the low one (half 0) or the high one (half 1).
+  Value codeBytes(KernelBuilder &b, Value read, int64_t half) const {
     if (layout.bits == 4)
-      words = andi(b, shru(b, words, 4 * half), 0x0f0f0f0f);
-    return vector::BitCastOp::create(b, VectorType::get({4 * kLanes}, b.getI8Type()), words);
+      read = andi(b, shru(b, read, 4 * half), 0x0f0f0f0f);
+    return vector::BitCastOp::create(b, VectorType::get({4 * kLanes}, b.getI8Type()), read);
   }
 
   void scoresOf(KernelBuilder &b, Value start, int64_t first, int64_t count, Value scores) override {
@@ -314,7 +310,7 @@ private:
           KernelBuilder::Yield next(accumulators);
           Value word = b.add(b.mul(group, wordsOfGroup), w), read = codes.keyWords(b, start, part, word);
           for (int64_t i = 0; i < codes.halves(); ++i) {
-            Value code = half(b, read, i), columns = b.add(b.mul(word, codes.halves()), i);
+            Value code = codeBytes(b, read, i), columns = b.add(b.mul(word, codes.halves()), i);
             for (int64_t j = 0; j < 2 * count; ++j) // high and low bytes of each query
               next[j] = dotBytes(b, next[j], code, splatAt(b, queryWords, b.add(columns, (2 * first + j) * queryWordsOf)));
           }
@@ -369,7 +365,7 @@ private:
       KernelBuilder::Yield next(accumulators);
       Value read = codes.valueWords(b, start, chunk, quad);
       for (int64_t h = 0; h < halves; ++h) {
-        Value code = half(b, read, h);
+        Value code = codeBytes(b, read, h);
         for (int64_t r = 0; r < count; ++r) {
           Value at = b.add(b.mul(groupAt(b, first + r, groupOf(b, chunk, h)), 2 * kKeyBlock / 4), quad);
           for (int64_t byte = 0; byte < 2; ++byte) { // high, low
