@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles the example model to a shared object, to an object file and to an executable, builds greedy.c against the first
-# two, and compares what the three say: examples/c-api/run.sh [BUILD [MODEL]]
+# two and batch.c against the shared object, and compares what all say: examples/c-api/run.sh [BUILD [MODEL]]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${1:-$here/../../build}
@@ -34,5 +34,12 @@ for form in "shared -" "object $out/model.weights"; do
   echo "greedy-$name: $found"
   [ "$found" = "$expected" ] || { echo "expected what the executable says" >&2; exit 1; }
 done
+$cc -I"$kit/include" "$here/batch.c" -o "$out/batch" -L"$out" -lmodel -Wl,-rpath,"$out"
+prompts=(1292,259,2125 271,259,1601,11 5)
+expected=$("$out/model" generate $(printf -- '--tokens %s ' "${prompts[@]}") -n $count --greedy --ids --ignore-eos)
+found=$("$out/batch" $count - "${prompts[@]}")
+echo "batch of ${#prompts[@]}:
+$found"
+[ "$found" = "$expected" ] || { echo "expected what the executable says: $expected" >&2; exit 1; }
 ! "$out/greedy-shared" 1 - 999999 2>"$out/error" || { echo "expected an error for token 999999" >&2; exit 1; }
 echo "and for token 999999: $(cat "$out/error")"

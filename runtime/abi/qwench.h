@@ -11,6 +11,8 @@
  *     qwench_decode(session, 0, next);
  *   qwench_close(session);
  *
+ * qwench_generate() is that loop, of several sequences, and on a GPU without its waits.
+ *
  * A session is used by one thread at a time. Functions return 0, or QWENCH_ERROR_* with the reason in
  * qwench_last_error() of the calling thread; after an error the session stays usable and its sequences are as before. */
 #ifndef QWENCH_RUNTIME_ABI_QWENCH_H
@@ -82,6 +84,13 @@ QWENCH_API int qwench_decode_batch(QwenchSession *session, const int32_t *sequen
 QWENCH_API int qwench_logits(QwenchSession *session, int32_t sequence, const float **logits);
 /* Draws a token from the logits of a sequence's last token; does not append it. */
 QWENCH_API int qwench_sample(QwenchSession *session, int32_t sequence, const QwenchSampling *sampling, int32_t *token);
+/* Takes a token as it is drawn; returns whether (1 or 0) its sequence goes on. Must not call functions of the session. */
+typedef int (*QwenchTokenSink)(void *user, int32_t sequence, int32_t token);
+/* Draws a token of each of count different sequences and appends it, again and again, until most (>= 1; 0: no limit) are drawn of
+ * each, its context is full or the sink says 0. What is drawn last of a sequence is not appended, and its logits are gone. On a GPU
+ * the tokens go from step to step there: the next step begins before the sink sees them. `user` is the sink's. */
+QWENCH_API int qwench_generate(QwenchSession *session, const int32_t *sequences, int64_t count, const QwenchSampling *sampling,
+                               int64_t most, QwenchTokenSink sink, void *user);
 /* Tokens the sequence holds. */
 QWENCH_API int qwench_length(const QwenchSession *session, int32_t sequence, int64_t *length);
 /* Cuts a sequence to its first length tokens (0 empties it); its logits are gone until the next prefill or decode. */

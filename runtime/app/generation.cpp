@@ -49,56 +49,41 @@ bool GenerationLimits::isEnd(int32_t token) const {
 
 Status generate(Session &session, const std::vector<std::vector<int32_t>> &prompts,
                 const GenerationLimits &limits, const TokenSink &sink) {
-  std::vector<int32_t> sequences, tokens;
+  std::vector<int32_t> sequences;
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (Outcome outcome = session.prefill(static_cast<int32_t>(i), prompts[i]); !outcome)
       return toStatus(std::move(outcome));
     sequences.push_back(static_cast<int32_t>(i));
   }
-  for (int64_t produced = 1; !sequences.empty(); ++produced) {
-    std::vector<int32_t> going, drawn(sequences.size());
-    tokens.clear();
-    if (Outcome outcome = session.sample(sequences, limits.sampling, drawn); !outcome)
-      return toStatus(std::move(outcome));
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      if (Status status = sink(sequences[i], drawn[i]); !status)
-        return status;
-      if (limits.isEnd(drawn[i]))
-        continue;
-      going.push_back(sequences[i]);
-      tokens.push_back(drawn[i]);
-    }
-    sequences = going;
-    if (sequences.empty() || produced == limits.count)
-      return ok();
-    if (Outcome outcome = session.decode(sequences, tokens); !outcome)
-      return toStatus(std::move(outcome));
-  }
-  return ok();
+  Status status = ok();
+  Outcome outcome = session.generate(sequences, limits.sampling, limits.count, [&](int32_t sequence, int32_t token) {
+    if (status)
+      status = sink(sequence, token);
+    return status && !limits.isEnd(token);
+  });
+  return status ? toStatus(std::move(outcome)) : std::move(status);
 }
 
 Result<Stop> continueSequence(Session &session, const GenerationLimits &limits, const TokenSink &sink) {
-  const int32_t sequence = 0;
-  for (int64_t produced = 1;; ++produced) {
-    int32_t token = 0;
-    int64_t length = 0;
-    if (Outcome outcome = session.sample(0, limits.sampling, &token); !outcome)
-      return toStatus(std::move(outcome)).takeError();
-    if (Status status = sink(0, token); !status)
-      return status.takeError();
+  const int32_t first = 0;
+  Status status = ok();
+  Stop stop = Stop::ContextFull; // where neither a token nor their number ends it
+  int64_t produced = 0;
+  Outcome outcome = session.generate({&first, 1}, limits.sampling, limits.count, [&](int32_t sequence, int32_t token) {
+    status = sink(sequence, token);
+    if (!status)
+      return false;
     if (limits.isEnd(token))
-      return Stop::End;
-    if (produced == limits.count)
-      return Stop::Count;
-    if (InterruptGuard::taken())
-      return Stop::Interrupted;
-    if (Outcome outcome = session.length(0, &length); !outcome)
-      return toStatus(std::move(outcome)).takeError();
-    if (length >= session.context())
-      return Stop::ContextFull;
-    if (Outcome outcome = session.decode({&sequence, 1}, {&token, 1}); !outcome)
-      return toStatus(std::move(outcome)).takeError();
-  }
+      stop = Stop::End;
+    else if (++produced == limits.count)
+      stop = Stop::Count;
+    else if (InterruptGuard::taken())
+      stop = Stop::Interrupted;
+    return stop == Stop::ContextFull;
+  });
+  if (!status)
+    return status.takeError();
+  return outcome ? Result<Stop>(stop) : Result<Stop>(toStatus(std::move(outcome)).takeError());
 }
 
 AnswerPrinter::AnswerPrinter(const Tokenizer &tokenizer, bool colour, bool thinking)

@@ -158,6 +158,21 @@ QWENCH_API int qwench_sample(QwenchSession *session, int32_t sequence, const Qwe
   });
 }
 
+QWENCH_API int qwench_generate(QwenchSession *session, const int32_t *sequences, int64_t count, const QwenchSampling *sampling,
+                               int64_t most, QwenchTokenSink sink, void *user) {
+  return guarded([&]() -> Outcome {
+    std::span<const int32_t> slots;
+    if (!session || !sampling || !sink)
+      return missing("a session, sampling parameters and a sink for the tokens");
+    if (!spanOf(sequences, count, slots))
+      return {QWENCH_ERROR_ARGUMENT, "expected at least one sequence, found none"};
+    if (most < 0)
+      return {QWENCH_ERROR_ARGUMENT, "tokens to draw: expected at least 0, found " + std::to_string(most)};
+    return session->session->generate(slots, *sampling, most,
+                                      [&](int32_t sequence, int32_t token) { return sink(user, sequence, token) != 0; });
+  });
+}
+
 QWENCH_API int qwench_length(const QwenchSession *session, int32_t sequence, int64_t *length) {
   return guarded([&]() -> Outcome {
     return session && length ? session->session->length(sequence, length)

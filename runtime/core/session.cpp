@@ -1,6 +1,7 @@
 #include "runtime/core/session.h"
 
 #include "runtime/core/cpu.h"
+#include "runtime/core/outcomes.h"
 
 #include <algorithm>
 #include <cstring>
@@ -12,12 +13,6 @@ namespace {
 constexpr int64_t kMaxStepLogits = 64 << 20; // bytes of logits that one step computes at most
 constexpr int64_t kHugePageCache = 1 << 30;  // caches up to this size are worth 2 MiB pages
 constexpr int kMaxSequences = 4096;
-
-Outcome argument(std::string message) { return {QWENCH_ERROR_ARGUMENT, std::move(message)}; }
-
-std::string expectedFound(const char *what, const std::string &expected, int64_t found) {
-  return std::string(what) + ": expected " + expected + ", found " + std::to_string(found);
-}
 
 /// What the emitted constant says about itself, before anything of it is used.
 Outcome checkProgram(const QwenchProgram &program) {
@@ -42,11 +37,6 @@ Outcome checkProgram(const QwenchProgram &program) {
 /// a * b + c of non-negative numbers, or false when it does not fit.
 bool sized(int64_t a, int64_t b, int64_t c, int64_t &out) {
   return !__builtin_mul_overflow(a, b, &out) && !__builtin_add_overflow(out, c, &out);
-}
-
-/// A device's errors are of this machine, unless the program contradicts itself.
-Outcome fromDevice(const Error &error) {
-  return {error.fault == Error::Fault::User ? QWENCH_ERROR_SYSTEM : QWENCH_ERROR_MODEL, error.message};
 }
 
 Outcome reserve(int64_t bytes, bool hugePages, Mapping &out) {
@@ -235,7 +225,7 @@ Outcome Session::checkPrompt(int32_t sequence, std::span<const int32_t> tokens) 
   return {};
 }
 
-Outcome Session::runStep(int64_t rows, int64_t outputs, int64_t logitsRow) {
+Outcome Session::runStep(int64_t rows, int64_t outputs, int64_t logitsRow, std::optional<int64_t> firstDraw) {
   QwenchStep step = {};
   step.tokens = tokenRows.data();
   step.positions = positionRows.data();
@@ -248,7 +238,7 @@ Outcome Session::runStep(int64_t rows, int64_t outputs, int64_t logitsRow) {
   step.cache_capacity = capacity;
   const bool decode = rows <= code.decode_rows;
   if (onDevice) {
-    Status status = onDevice->run(step, logitsRow, decode);
+    Status status = onDevice->run(step, logitsRow, decode, firstDraw);
     return status ? Outcome{} : fromDevice(status.error());
   }
   step.logits = logitsAt(logitsRow);
@@ -325,23 +315,18 @@ Outcome Session::prefillEach(int32_t sequence, std::span<const int32_t> tokens, 
   return {};
 }
 
-Outcome Session::checkBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens) {
+Outcome Session::checkBatch(std::span<const int32_t> sequences) {
   if (sequences.empty())
     return argument("expected at least one sequence, found none");
   for (int32_t sequence : sequences)
     if (Outcome outcome = checkSequence(sequence); !outcome)
       return outcome;
-  if (Outcome outcome = checkTokens(tokens); !outcome)
-    return outcome;
   Outcome result;
   size_t marked = 0;
   for (; marked < sequences.size() && result; ++marked) {
     Sequence &slot = slots[sequences[marked]];
     if (slot.listed)
       result = argument("sequence " + std::to_string(sequences[marked]) + " is given twice");
-    else if (slot.length >= contextLimit)
-      result = {QWENCH_ERROR_CONTEXT, "context overflow: sequence " + std::to_string(sequences[marked]) +
-                                          " holds all of " + std::to_string(contextLimit) + " tokens"};
     slot.listed = true;
   }
   for (size_t i = 0; i < marked; ++i)
@@ -349,10 +334,37 @@ Outcome Session::checkBatch(std::span<const int32_t> sequences, std::span<const 
   return result;
 }
 
+Outcome Session::checkRoom(std::span<const int32_t> sequences) const {
+  for (int32_t sequence : sequences)
+    if (isFull(sequence))
+      return {QWENCH_ERROR_CONTEXT, "context overflow: sequence " + std::to_string(sequence) + " holds all of " +
+                                        std::to_string(contextLimit) + " tokens"};
+  return {};
+}
+
 Outcome Session::decode(std::span<const int32_t> sequences, std::span<const int32_t> tokens) {
-  if (Outcome outcome = checkBatch(sequences, tokens); !outcome)
+  if (Outcome outcome = checkBatch(sequences); !outcome)
     return outcome;
+  if (Outcome outcome = checkTokens(tokens); !outcome)
+    return outcome;
+  if (Outcome outcome = checkRoom(sequences); !outcome)
+    return outcome;
+  return appendBatch(sequences, tokens, /*areDrawn=*/false);
+}
+
+/// The last token of each.
+void Session::takeBack(std::span<const int32_t> sequences) {
+  for (int32_t sequence : sequences) {
+    --slots[sequence].length;
+    slots[sequence].hasLogits = false;
+  }
+}
+
+/// `areDrawn`: the tokens are those of the draws enqueued last, on the device, whatever `tokens` holds.
+Outcome Session::appendBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens, bool areDrawn) {
   const int64_t most = std::max(code.decode_rows, code.prefill_rows);
+  const std::span<const int32_t> all = sequences;
+  int64_t done = 0;
   while (!sequences.empty()) {
     const auto rows = std::min<int64_t>({most, outputRows, static_cast<int64_t>(sequences.size())});
     for (int64_t row = 0; row < rows; ++row) {
@@ -362,15 +374,18 @@ Outcome Session::decode(std::span<const int32_t> sequences, std::span<const int3
       contextRows[row] = positionRows[row] + 1;
     }
     const int64_t logitsRow = adjacent(sequences.first(rows)) ? sequences[0] : stepRow();
-    if (Outcome outcome = runStep(rows, rows, logitsRow); !outcome)
+    Outcome outcome = runStep(rows, rows, logitsRow, areDrawn ? std::optional(done) : std::nullopt);
+    for (int64_t row = 0; row < rows && outcome; ++row)
+      outcome = keepLogits(logitsRow + row, sequences[row]);
+    if (!outcome) {
+      takeBack(all.first(done));
       return outcome;
+    }
     for (int64_t row = 0; row < rows; ++row)
       ++slots[sequences[row]].length;
-    for (int64_t row = 0; row < rows; ++row)
-      if (Outcome outcome = keepLogits(logitsRow + row, sequences[row]); !outcome)
-        return outcome;
     sequences = sequences.subspan(rows);
     tokens = tokens.subspan(rows);
+    done += rows;
   }
   return {};
 }
@@ -384,57 +399,6 @@ Outcome Session::logits(int32_t sequence, const float **out) {
   slots[sequence].fetched = true;
   *out = logitsAt(sequence);
   return {};
-}
-
-double Session::uniformOf(int32_t sequence, const QwenchSampling &sampling) {
-  Sequence &slot = slots[sequence];
-  if (!slot.drawn)
-    slot.random = Random(sampling.seed);
-  slot.drawn = true;
-  return sampling.temperature == 0 ? 0 : slot.random.uniform();
-}
-
-/// Where the logits are: -1 for what cannot be drawn.
-Outcome Session::draw(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens) {
-  if (onDevice && code.sample) {
-    draws.clear();
-    for (int32_t sequence : sequences)
-      draws.push_back({static_cast<double>(sequence), static_cast<double>(sampleable), uniformOf(sequence, sampling),
-                       sampling.temperature, static_cast<double>(sampling.top_k), sampling.top_p, sampling.min_p});
-    Status status = onDevice->sample(draws, tokens.data());
-    return status ? Outcome{} : fromDevice(status.error());
-  }
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const float *from = nullptr;
-    if (Outcome outcome = logits(sequences[i], &from); !outcome)
-      return outcome;
-    tokens[i] = drawToken(from, sampleable, sampling, uniformOf(sequences[i], sampling), scratch);
-  }
-  return {};
-}
-
-Outcome Session::sample(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens) {
-  if (sequences.size() != tokens.size() || sequences.size() > slots.size())
-    return argument(expectedFound("sequences", "at most " + std::to_string(slots.size()) + ", a token each",
-                                  static_cast<int64_t>(sequences.size())));
-  for (int32_t sequence : sequences)
-    if (Outcome outcome = checkLogits(sequence); !outcome)
-      return outcome;
-  if (const char *wrong = checkSampling(sampling))
-    return argument(wrong);
-  if (Outcome outcome = draw(sequences, sampling, tokens); !outcome)
-    return outcome;
-  if (std::find(tokens.begin(), tokens.end(), -1) != tokens.end())
-    return {QWENCH_ERROR_MODEL, "the model's logits are not numbers"};
-  return {};
-}
-
-Outcome Session::sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token) {
-  int32_t drawn = -1; // of a token that cannot be drawn the caller sees nothing
-  Outcome outcome = sample({&sequence, 1}, sampling, {&drawn, 1});
-  if (outcome)
-    *token = drawn;
-  return outcome;
 }
 
 Outcome Session::length(int32_t sequence, int64_t *out) const {

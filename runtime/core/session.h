@@ -55,6 +55,12 @@ public:
   Outcome sample(int32_t sequence, const QwenchSampling &sampling, int32_t *token);
   /// A token of each of as many sequences; on a GPU all at once.
   Outcome sample(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens);
+  /// Takes each token as it is drawn; returns whether its sequence goes on with it.
+  using TokenSink = std::function<bool(int32_t sequence, int32_t token)>;
+  /// Draws a token of each sequence and appends it, until `most` are drawn of each (0: no limit), its context is full, or the sink
+  /// stops it: what is drawn last is not appended, and the sequence then has no logits. On a GPU the next step begins before the
+  /// tokens are here; it is taken back for a sequence that stops.
+  Outcome generate(std::span<const int32_t> sequences, const QwenchSampling &sampling, int64_t most, const TokenSink &sink);
   Outcome length(int32_t sequence, int64_t *out) const;
   Outcome truncate(int32_t sequence, int64_t length);
 
@@ -80,15 +86,24 @@ private:
   Outcome checkLogits(int32_t sequence) const;
   Outcome checkTokens(std::span<const int32_t> tokens) const;
   Outcome checkPrompt(int32_t sequence, std::span<const int32_t> tokens) const;
-  Outcome checkBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens);
+  Outcome checkBatch(std::span<const int32_t> sequences);
+  Outcome checkRoom(std::span<const int32_t> sequences) const;
+  Outcome checkDraw(std::span<const int32_t> sequences, const QwenchSampling &sampling) const;
   void stagePrompt(int32_t sequence, int64_t from, std::span<const int32_t> tokens, int64_t total);
   Outcome reserveMemory(int64_t cacheBytes);
   Outcome loadWeights(const ModelFile &model, WeightsMode mode);
-  Outcome runStep(int64_t rows, int64_t outputs, int64_t logitsRow);
+  Outcome runStep(int64_t rows, int64_t outputs, int64_t logitsRow, std::optional<int64_t> firstDraw = {});
+  Outcome appendBatch(std::span<const int32_t> sequences, std::span<const int32_t> tokens, bool areDrawn);
+  void takeBack(std::span<const int32_t> sequences);
   bool adjacent(std::span<const int32_t> sequences) const;
   Outcome keepLogits(int64_t row, int32_t sequence);
   Outcome fetchLogits(int64_t row, int64_t rows);
+  bool drawsThere() const { return onDevice && code.sample; }
+  Outcome enqueueDraws(std::span<const int32_t> sequences, const QwenchSampling &sampling);
+  Outcome takeDrawn(std::span<int32_t> tokens);
   Outcome draw(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens);
+  Outcome drawAndStep(std::span<const int32_t> sequences, const QwenchSampling &sampling, std::span<int32_t> tokens);
+  bool isFull(int32_t sequence) const { return slots[sequence].length >= contextLimit; }
   double uniformOf(int32_t sequence, const QwenchSampling &sampling);
   /// Logits are rows: the last token's of each sequence, then those of a step with more than one output.
   float *logitsAt(int64_t row) const;

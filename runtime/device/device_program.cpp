@@ -15,9 +15,10 @@ constexpr int kPieces = 3;             // one is read, one waits, one is copied
 constexpr int kStepArrays = 5;         // tokens, positions, slots, context lengths, output rows
 
 constexpr uint64_t aligned(uint64_t bytes) { return (bytes + 63) & ~uint64_t(63); }
-/// A step, its arrays, and the counter at which blocks meet.
+/// A step, its arrays, tokens first, and the counter at which blocks meet.
+constexpr uint64_t kTokensAt = aligned(sizeof(QwenchStep));
 constexpr uint64_t stepBytes(int64_t rows) {
-  return aligned(sizeof(QwenchStep)) + kStepArrays * aligned(rows * 4) + aligned(sizeof(uint32_t));
+  return kTokensAt + kStepArrays * aligned(rows * 4) + aligned(sizeof(uint32_t));
 }
 /// A step of draws: behind it the draws, then the tokens.
 constexpr uint64_t drawsAt() { return aligned(sizeof(QwenchStep)); }
@@ -82,10 +83,12 @@ Status DeviceProgram::reserve(const DeviceSizes &wanted) {
       return taken.takeError();
     *address = *taken;
   }
-  Result<DriverHandle> event = gpu->createEvent();
-  if (!event)
-    return event.takeError();
-  uploaded = *event;
+  for (DriverHandle *event : {&uploaded, &downloaded}) {
+    Result<DriverHandle> created = gpu->createEvent();
+    if (!created)
+      return created.takeError();
+    *event = *created;
+  }
   return gpu->zero(cache, sizes.cacheBytes);
 }
 
@@ -136,7 +139,7 @@ uint64_t DeviceProgram::stage(const QwenchStep &step, int64_t logitsRow) {
                                                                     {&device.slots, step.rows},
                                                                     {&device.context_lengths, step.rows},
                                                                     {&device.output_rows, step.outputs}};
-  uint64_t at = aligned(sizeof(QwenchStep));
+  uint64_t at = kTokensAt;
   for (auto [array, count] : arrays) {
     memcpy(stagedStep + at, *array, count * sizeof(int32_t));
     *array = devicePointer<const int32_t>(deviceStep + at);
@@ -179,7 +182,7 @@ Status DeviceProgram::replayDecode(const QwenchStep &step) {
   return gpu->replay(entry->second);
 }
 
-Status DeviceProgram::run(const QwenchStep &step, int64_t logitsRow, bool decode) {
+Status DeviceProgram::run(const QwenchStep &step, int64_t logitsRow, bool decode, std::optional<int64_t> firstDraw) {
   if (Status status = gpu->use(); !status)
     return status;
   if (step.rows > sizes.maxRows || logitsRow + step.outputs > sizes.sequences + sizes.outputRows)
@@ -192,6 +195,10 @@ Status DeviceProgram::run(const QwenchStep &step, int64_t logitsRow, bool decode
   uploading = true;
   if (Status status = gpu->record(uploaded); !status)
     return status;
+  if (firstDraw)
+    if (Status status = gpu->copy(deviceStep + kTokensAt, lastDrawn + *firstDraw * sizeof(int32_t), step.rows * sizeof(int32_t));
+        !status)
+      return status;
   // One launch gains nothing by being a graph's, and a cooperative one not every driver captures.
   if (decode && !isPersistent(*program.device))
     return replayDecode(step);
@@ -202,7 +209,7 @@ Status DeviceProgram::wait() {
   if (Status status = gpu->use(); !status)
     return status;
   Status done = gpu->synchronize();
-  uploading = uploading && !done;
+  uploading = uploading && !done, drawing = drawing && !done;
   return done;
 }
 
@@ -222,7 +229,7 @@ Status DeviceProgram::readLogits(int64_t row, int64_t rows, float *out) {
   return ok();
 }
 
-Status DeviceProgram::sample(std::span<const QwenchDraw> draws, int32_t *tokens) {
+Status DeviceProgram::draw(std::span<const QwenchDraw> draws) {
   if (Status status = gpu->use(); !status)
     return status;
   const auto count = static_cast<int64_t>(draws.size());
@@ -233,18 +240,30 @@ Status DeviceProgram::sample(std::span<const QwenchDraw> draws, int32_t *tokens)
   step.logits = devicePointer<float>(logits);
   step.draws = devicePointer<const QwenchDraw>(deviceDraws + drawsAt());
   step.drawn = devicePointer<int32_t>(deviceDraws + drawnAt(count));
-  memcpy(stagedDraws, &step, sizeof step); // nobody reads it: every sample waits for its tokens
+  if (drawing)
+    if (Status status = gpu->wait(downloaded); !status)
+      return status;
+  drawing = false;
+  memcpy(stagedDraws, &step, sizeof step);
   memcpy(stagedDraws + drawsAt(), draws.data(), draws.size_bytes());
   if (Status status = gpu->upload(deviceDraws, stagedDraws, drawnAt(count)); !status)
     return status;
   if (Status status = enqueue(step, program.sample, deviceDraws); !status)
     return status;
-  auto *drawn = stagedDraws + drawnAt(count);
-  if (Status status = gpu->download(drawn, deviceDraws + drawnAt(count), count * sizeof(int32_t)); !status)
+  lastDrawn = deviceDraws + drawnAt(count);
+  if (Status status = gpu->download(stagedDraws + drawnAt(count), lastDrawn, count * sizeof(int32_t)); !status)
     return status;
-  if (Status status = wait(); !status)
+  drawing = true;
+  return gpu->record(downloaded);
+}
+
+Status DeviceProgram::drawn(std::span<int32_t> tokens) {
+  if (Status status = gpu->use(); !status)
     return status;
-  memcpy(tokens, drawn, count * sizeof(int32_t));
+  if (Status status = gpu->wait(downloaded); !status)
+    return status;
+  drawing = false;
+  memcpy(tokens.data(), stagedDraws + (lastDrawn - deviceDraws), tokens.size_bytes());
   return ok();
 }
 

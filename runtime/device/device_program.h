@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 
 namespace qwench {
@@ -37,15 +38,19 @@ public:
 
   /// Enqueues a step: `step` holds host pointers to tokens, positions, slots, context lengths and output rows, and rows,
   /// outputs and cache_capacity; the rest is filled in here. Its logits go to the rows from `logitsRow` on. A decode step is the
-  /// launch of one cooperative kernel, if the program has one; else one of a size seen before replays its graph. Returns before the step is done: what fails on the device, the call that waits says.
-  Status run(const QwenchStep &step, int64_t logitsRow, bool decode);
+  /// launch of one cooperative kernel, if the program has one; else one of a size seen before replays its graph. Returns before the
+  /// step is done: what fails on the device, the call that waits says. With `firstDraw`, row i's token is the one that draw
+  /// firstDraw + i of the last draw() gives, and never comes to the host for it.
+  Status run(const QwenchStep &step, int64_t logitsRow, bool decode, std::optional<int64_t> firstDraw = {});
   Status wait();
   /// Enqueues a copy of a row.
   Status copyLogits(int64_t from, int64_t to);
   /// Waits for `rows` (at most outputRows) rows from `row` on: [rows, logits_stride] floats.
   Status readLogits(int64_t row, int64_t rows, float *out);
-  /// Waits for a token of each draw (at most `sequences`), -1 where there is none. The program must have a `sample`.
-  Status sample(std::span<const QwenchDraw> draws, int32_t *tokens);
+  /// Enqueues a token's draw for each of at most `sequences`. The program must have a `sample`.
+  Status draw(std::span<const QwenchDraw> draws);
+  /// Waits for the tokens of the last draw(), though not for steps enqueued after it: -1 where there is none.
+  Status drawn(std::span<int32_t> tokens);
 
   /// For qwench_device_launch: the first error is kept, and what follows is left out.
   void launch(int64_t kernel, int64_t tiles, int64_t layer, int64_t instance);
@@ -62,8 +67,9 @@ private:
   DeviceSizes sizes;
   DeviceAddress weights = 0, cache = 0, arena = 0, logits = 0, deviceStep = 0, deviceDraws = 0;
   uint8_t *stagedStep = nullptr, *stagedDraws = nullptr, *stagedLogits = nullptr; // pinned
-  DriverHandle uploaded = nullptr; // an event: stagedStep may be written again
-  bool uploading = false;          // whether it is to be waited for
+  DriverHandle uploaded = nullptr, downloaded = nullptr; // events: stagedStep, stagedDraws may be written again
+  bool uploading = false, drawing = false;               // whether they are to be waited for
+  DeviceAddress lastDrawn = 0;     // where the tokens of the last draw() are
   DeviceAddress launched = 0;      // the step that kernels are given at present
   Status failure = ok();           // of launches of the step at hand
   std::map<std::pair<int64_t, int64_t>, DriverHandle> graphs; // of decode steps by (rows, outputs)

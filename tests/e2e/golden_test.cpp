@@ -25,6 +25,8 @@ struct Case {
   std::string model, dtype;
 };
 
+void PrintTo(const Case &c, std::ostream *out) { *out << c.model << " " << c.dtype; }
+
 /// Every model in f32, and those with bfloat16 checkpoints in bf16, too.
 std::vector<Case> cases() {
   std::vector<Case> result;

@@ -30,6 +30,10 @@ struct Case {
   std::string schedule = "graph";
 };
 
+void PrintTo(const Case &c, std::ostream *out) {
+  *out << c.model << " " << c.dtype << (c.cache.empty() ? "" : " cache " + c.cache) << " " << c.gpu << " " << c.schedule;
+}
+
 std::string emitText(const Case &c, const std::string &target, const std::string &rung) {
   bool isShape = c.model.starts_with("qwen3-");
   std::string source = isShape ? QWENCH_SOURCE_DIR "/benchmarks/configs/" + c.model + ".json" : goldenModel(c.model);

@@ -8,10 +8,14 @@ namespace qwench::gpu {
 
 Value rowTiles(StepBuilder &host, Operation *op) { return isa<CacheWriteOp>(op) ? host.rowCount() : host.rowsOf(dest(op)); }
 
+/// The row's token. A step that is enqueued before its tokens are known may be given -1, which was not to be drawn: its result
+/// is nobody's, but it reads memory that there is.
+static Value tokenOf(KernelBuilder &b) { return b.max(b.item(StepField::Tokens, b.tile), b.index(0)); }
+
 /// A row of a quantized table: the lane of its panel, a piece of columns for each thread.
 static void gatherQuantized(KernelBuilder &b, const PackedWeight &table, const Buffer &out) {
   WeightPanel panel(b, table);
-  auto [number, lane] = panel.place(b, b.item(StepField::Tokens, b.tile));
+  auto [number, lane] = panel.place(b, tokenOf(b));
   Value start = panel.start(b, b.index(0), number), target = b.mul(b.tile, out.stride);
   auto ofLane = [&, lane = lane](ValueRange rows) {
     Value mine = rows[0];
@@ -37,7 +41,7 @@ void emitEmbedding(KernelBuilder &b, Operation *op) {
   Buffer out = b.buffer(dest(op));
   if (table.quant())
     return gatherQuantized(b, table, out);
-  Value source = b.mul(b.item(StepField::Tokens, b.tile), table.layout.paddedInputs(table.inputs()));
+  Value source = b.mul(tokenOf(b), table.layout.paddedInputs(table.inputs()));
   Value target = b.mul(b.tile, out.stride);
   b.forThreads(out.width / out.vector, [&](Value i) {
     Value column = b.mul(i, out.vector);

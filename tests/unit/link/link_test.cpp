@@ -98,7 +98,7 @@ TEST(Link, ASharedObjectExportsTheInterfaceOnly) {
   linkTo(Output::SharedObject, directory / "a.so", 1);
   std::string symbols = output("llvm-nm-22 -D --defined-only '" + (directory / "a.so") + "' 2>&1");
   EXPECT_THAT(symbols, HasSubstr(" T qwench_open"));
-  EXPECT_EQ(std::count(symbols.begin(), symbols.end(), '\n'), 12) << symbols;
+  EXPECT_EQ(std::count(symbols.begin(), symbols.end(), '\n'), 13) << symbols;
 }
 
 TEST(Link, ASharedObjectLeavesNoMemoryBehind) {

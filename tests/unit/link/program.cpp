@@ -20,6 +20,7 @@ EXPORT(qwench_open)
 EXPORT(qwench_prefill)
 EXPORT(qwench_prefill_logits)
 EXPORT(qwench_sample)
+EXPORT(qwench_generate)
 EXPORT(qwench_truncate)
 EXPORT(qwench_internal)
 

@@ -43,6 +43,40 @@ TEST_F(CApiTest, ThePublicHeadersExampleWorks) {
   EXPECT_EQ(length, 8);
 }
 
+struct Drawn {
+  std::vector<int32_t> tokens[2];
+  int32_t end = -1;
+};
+
+int take(void *user, int32_t sequence, int32_t token) {
+  auto &drawn = *static_cast<Drawn *>(user);
+  drawn.tokens[sequence].push_back(token);
+  return token != drawn.end;
+}
+
+TEST_F(CApiTest, GenerateHandsTokensToItsSink) {
+  const int32_t ids[] = {3, 1, 4}, both[] = {0, 1};
+  const QwenchSampling greedy = QWENCH_SAMPLING_GREEDY;
+  Drawn drawn;
+  for (int32_t sequence : both)
+    ASSERT_EQ(qwench_prefill(session, sequence, ids, 3 - sequence), 0);
+  ASSERT_EQ(qwench_generate(session, both, 2, &greedy, 5, take, &drawn), 0) << qwench_last_error();
+  for (int32_t sequence : both) {
+    std::vector<int32_t> all(ids, ids + 3 - sequence);
+    ASSERT_EQ(drawn.tokens[sequence].size(), 5u);
+    for (int32_t token : drawn.tokens[sequence]) {
+      auto logits = fake::expectedLogits(all);
+      EXPECT_EQ(token, std::max_element(logits.begin(), logits.end()) - logits.begin());
+      all.push_back(token);
+    }
+  }
+  EXPECT_EQ(qwench_generate(session, both, 2, &greedy, 5, take, &drawn), QWENCH_ERROR_ARGUMENT);
+  EXPECT_STREQ(qwench_last_error(), "sequence 0 has no logits: expected a prefill or decode before");
+  EXPECT_EQ(qwench_generate(session, both, 2, &greedy, -1, take, &drawn), QWENCH_ERROR_ARGUMENT);
+  EXPECT_EQ(qwench_generate(session, both, 0, &greedy, 5, take, &drawn), QWENCH_ERROR_ARGUMENT);
+  EXPECT_EQ(qwench_generate(session, both, 2, &greedy, 5, nullptr, &drawn), QWENCH_ERROR_ARGUMENT);
+}
+
 TEST_F(CApiTest, PrefillLogitsArePacked) {
   const int32_t ids[] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3};
   std::vector<float> out(10 * fake::kVocabulary);

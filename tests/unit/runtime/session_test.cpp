@@ -265,5 +265,50 @@ TEST_F(SessionTest, SamplingIsSeededPerSequenceAndLimited) {
   EXPECT_EQ(again, draws[0][0]) << "emptying a sequence resets its generator";
 }
 
+TEST_F(SessionTest, GenerateIsTheLoopOfSampleAndDecode) {
+  const QwenchSampling sampling = {1.5f, 20, 0.9f, 0.01f, 7};
+  auto loop = open({1}), session = open({2, 0, 2});
+  std::vector<int32_t> expected, found[2];
+  ASSERT_TRUE(loop->prefill(0, prompt(5)));
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_TRUE(loop->sample(0, sampling, &expected.emplace_back()));
+    const int32_t sequence = 0;
+    ASSERT_TRUE(loop->decode({&sequence, 1}, {&expected.back(), 1}));
+  }
+  for (int32_t sequence : {0, 1})
+    ASSERT_TRUE(session->prefill(sequence, prompt(5)));
+  const int32_t both[] = {1, 0};
+  ASSERT_TRUE(session->generate(both, sampling, 6, [&](int32_t sequence, int32_t token) {
+    found[sequence].push_back(token);
+    return sequence == 0 || found[1].size() < 3;
+  }));
+  EXPECT_EQ(found[0], expected);
+  EXPECT_EQ(found[1], std::vector(expected.begin(), expected.begin() + 3)) << "the sink stopped it";
+  EXPECT_EQ(length(*session, 0), 5 + 6 - 1) << "the last token is not appended";
+  EXPECT_EQ(length(*session, 1), 5 + 3 - 1);
+  for (int32_t sequence : {0, 1}) {
+    outcome = session->sample({&sequence, 1}, sampling, {&expected[0], 1});
+    EXPECT_THAT(outcome.message, HasSubstr("has no logits"));
+  }
+}
+
+TEST_F(SessionTest, GenerateEndsWithTheContext) {
+  auto session = open({.threads = 1, .context = 12, .sequences = 2});
+  ASSERT_TRUE(session->prefill(0, prompt(9)));
+  ASSERT_TRUE(session->prefill(1, prompt(6)));
+  std::vector<int32_t> found[2];
+  const int32_t both[] = {0, 1};
+  ASSERT_TRUE(session->generate(both, QWENCH_SAMPLING_GREEDY, 0, [&](int32_t sequence, int32_t token) {
+    found[sequence].push_back(token);
+    return true;
+  }));
+  EXPECT_EQ(found[0].size(), 4u) << "the last one is drawn from a full context";
+  EXPECT_EQ(found[1].size(), 7u);
+  EXPECT_EQ(length(*session, 0), 12);
+  EXPECT_EQ(length(*session, 1), 12);
+  const int32_t twice[] = {0, 0};
+  EXPECT_THAT(session->generate(twice, QWENCH_SAMPLING_GREEDY, 1, {}).message, HasSubstr("given twice"));
+}
+
 } // namespace
 } // namespace qwench
