@@ -3,8 +3,8 @@
 
     benchmarks/gpu/prepare.py OUT --target cuda --gpu sm_90a
 
-OUT then holds tiny models with transformers' logits beside them, and programs of real shapes with random weights. Needs
-python3 and a build; copy OUT and run.py to the machine with the GPU."""
+OUT then holds tiny models with transformers' logits beside them, and programs of real shapes with random weights; for sm_90a
+in both forms of products (--matrix-unit). Needs python3 and a build; copy OUT and run.py to the machine with the GPU."""
 
 import argparse
 import json
@@ -38,17 +38,21 @@ def main():
     parser.add_argument("--shapes", nargs="*", default=SHAPES, metavar="NAME")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    forms = {"": (), **({"-wgmma": ("--matrix-unit", "wgmma")} if arguments.gpu == "sm_90a" else {})}
     for name in arguments.golden:
         source, folder = ROOT / "tests" / "golden" / "models" / name, arguments.out / "golden" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for dtype in ("f32", "bf16"):
-            compile_model(arguments, source, folder / dtype, "--dtype", dtype, "--kv-dtype", dtype, "--max-context", "512")
+        for program in ("f32", *("bf16" + form for form in forms)):
+            dtype, _, form = program.partition("-")
+            compile_model(arguments, source, folder / program, "--dtype", dtype, "--kv-dtype", dtype, "--max-context", "512",
+                          *forms["-" + form if form else ""])
         for file in (*source.glob("p*.npy"), source / "golden.json"):
             shutil.copy(file, folder)
     for name in arguments.shapes:
         (arguments.out / "shapes").mkdir(exist_ok=True)
-        compile_model(arguments, ROOT / "benchmarks" / "configs" / f"{name}.json", arguments.out / "shapes" / name,
-                      "--random-weights", "1", "--max-context", "8192")
+        for form, options in forms.items():
+            compile_model(arguments, ROOT / "benchmarks" / "configs" / f"{name}.json", arguments.out / "shapes" / (name + form),
+                          "--random-weights", "1", "--max-context", "8192", *options)
     shutil.copy(ROOT / "tests" / "golden" / "manifest.json", arguments.out)
     shutil.copy(pathlib.Path(__file__).with_name("run.py"), arguments.out)
 

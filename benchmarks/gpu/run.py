@@ -76,13 +76,14 @@ def check(folder):
     failures = 0
     with tempfile.TemporaryDirectory() as scratch:
         for model in sorted((folder / "golden").iterdir()):
-            for dtype in ("f32", "bf16"):
-                figures, reason = compare(model / dtype, model, pathlib.Path(scratch))
+            for program in (name for name in ("f32", "bf16", "bf16-wgmma") if (model / name).exists()):
+                dtype = program.partition("-")[0]
+                figures, reason = compare(model / program, model, pathlib.Path(scratch))
                 right = figures is not None and (
                     figures[0] <= 1e-4 if dtype == "f32" else figures[1] <= 1.5 * manifest[model.name]["bf16_kl_mean"])
                 failures += not right
                 shown = f"difference {figures[0]:.1e}, KL {figures[1]:.1e}" if figures else reason
-                print(f"{'right' if right else 'WRONG'}  {model.name} {dtype}: {shown}", flush=True)
+                print(f"{'right' if right else 'WRONG'}  {model.name} {program}: {shown}", flush=True)
     return failures
 
 

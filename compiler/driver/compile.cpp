@@ -271,6 +271,7 @@ Status Compilation::emitPackage() {
                       .cpu = options.cpu,
                       .gpus = options.gpus,
                       .schedule = options.schedule,
+                      .matrixUnit = options.matrixUnit,
                       .randomSeed = options.randomWeights,
                       .externalWeights = ""};
   llvm::SmallString<0> object;
@@ -297,7 +298,7 @@ void Compilation::summarize(uint64_t bytes, const std::string &more) {
 Status Compilation::run() {
   if (Status status = checkOptions(); !status)
     return status;
-  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, options.gpus, options.schedule});
+  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, options.gpus, options.schedule, options.matrixUnit});
   if (!created)
     return created.takeError();
   target = created.take();

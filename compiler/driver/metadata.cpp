@@ -117,6 +117,7 @@ Json compilationOf(ModuleOp planned, const MetadataOptions &options) {
   } else {
     result["gpu"] = options.gpus;
     result["schedule"] = options.schedule;
+    result["matrix_unit"] = options.matrixUnit;
   }
   if (auto model = planned->getAttrOfType<DictionaryAttr>("qwen.model"))
     for (NamedAttribute attribute : model) {

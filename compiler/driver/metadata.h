@@ -17,6 +17,7 @@ struct MetadataOptions {
   std::string target, cpu;            ///< as given on the command line
   std::vector<std::string> gpus;      ///< likewise
   std::string schedule;               ///< likewise, of the GPUs
+  std::string matrixUnit;             ///< likewise
   std::optional<uint64_t> randomSeed; ///< of --random-weights
   std::string externalWeights;        ///< file name beside the executable; empty: none
 };

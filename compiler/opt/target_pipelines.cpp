@@ -16,6 +16,7 @@ struct TargetPipelineOptions : PassPipelineOptions<TargetPipelineOptions> {
   Option<std::string> cpu{*this, "cpu", llvm::cl::desc("as --cpu of qwench"), llvm::cl::init("native")};
   ListOption<std::string> gpus{*this, "gpu", llvm::cl::desc("as --gpu of qwench")};
   Option<std::string> schedule{*this, "schedule", llvm::cl::desc("as --schedule of qwench"), llvm::cl::init("auto")};
+  Option<std::string> matrixUnit{*this, "matrix-unit", llvm::cl::desc("as --matrix-unit of qwench"), llvm::cl::init("auto")};
   Option<int64_t> maxContext{*this, "max-context", llvm::cl::desc("positions"), llvm::cl::init(4096)};
 };
 
@@ -31,6 +32,7 @@ LogicalResult build(OpPassManager &passes, StringRef text, function_ref<LogicalR
   targetOptions.cpu = options.cpu;
   targetOptions.gpus.assign(options.gpus.begin(), options.gpus.end());
   targetOptions.schedule = options.schedule;
+  targetOptions.matrixUnit = options.matrixUnit;
   auto target = createTarget(StringRef(options.target), targetOptions);
   if (!target)
     return error(target.error().message);

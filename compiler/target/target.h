@@ -23,6 +23,7 @@ struct TargetOptions {
   std::string cpu = "native";        ///< LLVM's name of the CPU, or "native"
   std::vector<std::string> gpus;     ///< GPU architectures, best one chosen at start
   std::string schedule = "auto";     ///< of a GPU: how a step's launches run
+  std::string matrixUnit = "auto";   ///< of a GPU: what multiplies tiles of many rows
 };
 
 /// How far emission goes: rungs of `--emit` behind the target's lowering.

@@ -27,7 +27,7 @@ std::vector<int> numbersAfter(const std::string &text, const std::string &label)
 struct Case {
   std::string model, dtype, gpu;
   std::string cache = ""; ///< its format, if it is not the weights'
-  std::string schedule = "graph";
+  std::string schedule = "graph", matrixUnit = "auto";
 };
 
 void PrintTo(const Case &c, std::ostream *out) {
@@ -38,7 +38,7 @@ std::string emitText(const Case &c, const std::string &target, const std::string
   bool isShape = c.model.starts_with("qwen3-");
   std::string source = isShape ? QWENCH_SOURCE_DIR "/benchmarks/configs/" + c.model + ".json" : goldenModel(c.model);
   std::vector<std::string> arguments{"compile", source, "--no-tokenizer", "--dtype", c.dtype, "--target", target,
-                                     "--gpu", c.gpu, "--schedule", c.schedule, "--emit", rung};
+                                     "--gpu", c.gpu, "--schedule", c.schedule, "--matrix-unit", c.matrixUnit, "--emit", rung};
   if (isShape)
     arguments.insert(arguments.end(), {"--random-weights", "1"});
   if (!c.cache.empty())
@@ -61,6 +61,8 @@ std::string nameOf(const testing::TestParamInfo<Case> &info) {
     name += "_" + info.param.cache + "_cache";
   if (info.param.schedule != "graph")
     name += "_" + info.param.schedule;
+  if (info.param.matrixUnit != "auto")
+    name += "_" + info.param.matrixUnit;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
@@ -92,6 +94,16 @@ std::vector<Case> realShapes(std::initializer_list<const char *> gpus) {
   for (const char *gpu : gpus)
     for (const char *model : {"qwen3-8b-4-layers", "qwen3-30b-a3b-6-layers"})
       result.push_back({model, "int4", gpu});
+  return result;
+}
+
+/// Products of four subgroups together, of floats and of codes.
+std::vector<Case> wgmmaCases() {
+  std::vector<Case> result = realShapes({"sm_90a"});
+  for (const char *model : {"dense-bias", "dense-hd128", "moe-base", "moe-odd-sizes", "qwen3-8b-4-layers", "qwen3-30b-a3b-6-layers"})
+    result.push_back({model, "bf16", "sm_90a"});
+  for (Case &c : result)
+    c.matrixUnit = "wgmma";
   return result;
 }
 
@@ -148,8 +160,10 @@ TEST_P(NvidiaResources, NoKernelUsesLocalMemoryOrSpills) {
   for (std::sregex_iterator it(report.begin(), report.end(), line), end; it != end; ++it, ++kernels)
     EXPECT_EQ(it->str(), "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads");
   EXPECT_GT(kernels, 10u);
+  EXPECT_THAT(report, Not(HasSubstr("wgmma"))); // ptxas would warn that products wait for one another
 }
 
+INSTANTIATE_TEST_SUITE_P(Wgmma, NvidiaResources, testing::ValuesIn(wgmmaCases()), nameOf);
 INSTANTIATE_TEST_SUITE_P(Models, NvidiaResources, testing::ValuesIn(cases({"sm_80", "sm_90a", "sm_120"})), nameOf);
 INSTANTIATE_TEST_SUITE_P(Quantized, NvidiaResources, testing::ValuesIn(quantizedCases({"sm_80"})), nameOf);
 INSTANTIATE_TEST_SUITE_P(RealShapes, NvidiaResources, testing::ValuesIn(realShapes({"sm_80"})), nameOf);

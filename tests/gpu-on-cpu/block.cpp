@@ -18,6 +18,8 @@ static void threadMain(void *argument) {
   if (!thread->copies.empty() ||
       std::any_of(thread->groups.begin(), thread->groups.end(), [](const auto &group) { return !group.empty(); }))
     block.fail("ends before its asynchronous copies");
+  if (thread->begun > thread->awaitedProduct)
+    block.fail("ends before its products");
   thread->state = State::Done;
 }
 
@@ -29,12 +31,15 @@ void Executor::Block::start(int64_t which) {
   while (static_cast<int64_t>(threads.size()) < shape->threads)
     threads.push_back(std::make_unique<Thread>());
   poisonShared();
+  products.clear();
   for (int64_t i = 0; i < shape->threads; ++i) {
     Thread &thread = *threads[i];
     thread.state = State::Ready;
     thread.block = this;
     thread.index = i;
     thread.copies.clear(), thread.groups.clear();
+    thread.productGroups.clear(), thread.unpublished.clear();
+    thread.begun = thread.awaitedProduct = 0, thread.fenced = false;
     thread.fiber.start(threadMain, &thread);
   }
 }
@@ -74,6 +79,7 @@ bool Executor::Block::advance() {
         if (threads[i]->state == State::Ready || threads[i]->state == State::Polling)
           moved |= resume(*threads[i]);
     } while (ok() && (reduceSubgroup(first) || multiplySubgroup(first) || loadSubgroup(first)));
+    moved |= ok() && multiplyWarpgroup(first);
   }
   return ok() && (releaseBarrier() || moved);
 }
@@ -158,9 +164,11 @@ void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) 
       return fail((write ? "a write" : "a read") + place() + ", which thread " + std::to_string(byte.writer) +
                   " wrote since the last barrier");
     if (write) {
+      if (byte.products)
+        return fail("a write" + place() + ", which products on their way read");
       if (byte.reader != -1 && byte.reader != me && byte.read == phase)
         return fail("a write" + place() + ", which another thread read since the last barrier");
-      byte.writer = me, byte.written = phase;
+      byte.writer = me, byte.written = phase, byte.published = false;
     } else {
       if (byte.writer < 0)
         return fail("a read" + place() + ", which nothing wrote");
@@ -168,6 +176,8 @@ void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) 
       byte.read = phase;
     }
   }
+  if (write)
+    current->unpublished.emplace_back(offset, bytes);
 }
 
 void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write) {
@@ -205,6 +215,7 @@ void Executor::Block::finishCopies(size_t later) {
         sharedBytes[offset + i].awaited = false, sharedBytes[offset + i].written = phase;
       std::memcpy(copy.target, copy.source, copy.read);
       std::memset(copy.target + copy.read, 0, copy.bytes - copy.read);
+      current->unpublished.emplace_back(offset, copy.bytes);
     }
 }
 
@@ -299,7 +310,9 @@ static void poll(void *pointer, int32_t site) {
 }
 
 std::vector<Function> functions() {
-  return {{"gpu_barrier", reinterpret_cast<void *>(barrier)},
+  std::vector<Function> all = warpgroupFunctions();
+  const Function own[] = {
+          {"gpu_barrier", reinterpret_cast<void *>(barrier)},
           {"gpu_arrive", reinterpret_cast<void *>(arrive)},
           {"gpu_poll", reinterpret_cast<void *>(poll)},
           {"gpu_reduce_f32", reinterpret_cast<void *>(reduceFloat)},
@@ -310,6 +323,8 @@ std::vector<Function> functions() {
           {"gpu_copy_group", reinterpret_cast<void *>(groupCopies)},
           {"gpu_copy_wait", reinterpret_cast<void *>(awaitCopies)},
           {"gpu_access", reinterpret_cast<void *>(accessMemory)}};
+  all.insert(all.end(), std::begin(own), std::end(own));
+  return all;
 }
 
 //===-- Launches --------------------------------------------------------------------------------------------------===//

@@ -34,6 +34,9 @@ public:
     pointer = LLVM::LLVMPointerType::get(module.getContext());
     SmallVector<Type> types(kernel.getArgumentTypes());
     size_t own = types.size(), workgroup = kernel.getNumWorkgroupAttributions();
+    SmallVector<int64_t> alignments;
+    for (size_t i = 0; i < workgroup; ++i)
+      alignments.push_back(cast<IntegerAttr>(kernel.getWorkgroupAttributionAttr(i, "llvm.align")).getInt());
     types.append({pointer, pointer, b.getIndexType(), b.getIndexType(), b.getIndexType()});
     auto function = func::FuncOp::create(b, kernel.getName(), b.getFunctionType(types, {}));
     function.getBody().takeBody(kernel.getBody());
@@ -46,8 +49,8 @@ public:
     b.setInsertionPointToStart(&entry);
     Value size = LLVM::ConstantOp::create(b, b.getI64Type(), b.getI64IntegerAttr(96));
     operands = LLVM::AllocaOp::create(b, pointer, b.getI8Type(), size, /*alignment=*/16);
-    for (BlockArgument buffer : buffers)
-      placeBuffer(buffer);
+    for (auto [i, buffer] : llvm::enumerate(buffers))
+      placeBuffer(buffer, alignments[i]);
     entry.eraseArguments(own, workgroup);
     function.walk([&](Operation *op) { replace(op); });
     return function;
@@ -56,9 +59,12 @@ public:
   int64_t sharedBytes = 0;
 
 private:
-  void placeBuffer(BlockArgument buffer) {
+  void placeBuffer(BlockArgument buffer, int64_t alignment) {
     auto type = cast<MemRefType>(buffer.getType());
-    sharedBytes = llvm::alignTo(sharedBytes, 16);
+    sharedBytes = llvm::alignTo(sharedBytes, alignment);
+    for (Operation *user : llvm::make_early_inc_range(buffer.getUsers()))
+      if (isa<memref::ExtractAlignedPointerAsIndexOp>(user)) // what counts from the start of workgroup memory
+        substitute(user, arith::ConstantIndexOp::create(b, sharedBytes));
     Value place = LLVM::GEPOp::create(b, pointer, b.getI8Type(), shared,
                                       ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(sharedBytes)});
     buffer.replaceAllUsesWith(flatMemref(b, place, type));
@@ -93,6 +99,7 @@ private:
     } else if (auto wait = dyn_cast<nvgpu::DeviceAsyncWaitOp>(op)) {
       call("gpu_copy_wait", {block, i32(wait.getNumGroups().value_or(0))}, {});
       op->erase();
+    } else if (replaceWarpgroup(op)) {
     } else if (isa<LLVM::AtomicRMWOp>(op)) {
       call("gpu_arrive", {block}, {});
     } else if (auto load = dyn_cast<LLVM::LoadOp>(op); load && load.getOrdering() != LLVM::AtomicOrdering::not_atomic) {
@@ -100,6 +107,34 @@ private:
     } else {
       report(op);
     }
+  }
+
+  /// Sums of a warpgroup's product are a number.
+  bool replaceWarpgroup(Operation *op) {
+    if (auto product = dyn_cast<NVVM::WgmmaMmaAsyncOp>(op)) {
+      substitute(op, call("gpu_warpgroup_multiply",
+                          {block, i32(++sites), i64(product.getShape().getN()), product.getDescriptorA(), product.getDescriptorB(),
+                           product.getInouts()},
+                          b.getI32Type()));
+    } else if (auto element = dyn_cast<LLVM::ExtractValueOp>(op); element && element.getContainer().getType().isInteger(32)) {
+      substitute(op, call("gpu_warpgroup_sum", {block, element.getContainer(), i64(element.getPosition()[0])}, b.getF32Type()));
+    } else if (isa<NVVM::WgmmaFenceAlignedOp>(op)) {
+      erase(op, "gpu_warpgroup_fence", {block});
+    } else if (isa<NVVM::WgmmaGroupSyncAlignedOp>(op)) {
+      erase(op, "gpu_warpgroup_group", {block});
+    } else if (auto wait = dyn_cast<NVVM::WgmmaWaitGroupSyncOp>(op)) {
+      erase(op, "gpu_warpgroup_wait", {block, i32(wait.getGroup())});
+    } else if (auto fence = dyn_cast<NVVM::FenceProxyOp>(op); fence && fence.getKind() == NVVM::ProxyKind::async_shared) {
+      erase(op, "gpu_publish", {block});
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void erase(Operation *op, StringRef function, ValueRange operands) {
+    call(function, operands, {});
+    op->erase();
   }
 
   Value emitProduct(Operation *op) {
@@ -244,7 +279,11 @@ Result<std::vector<LaunchShape>> lower(ModuleOp module, int64_t subgroupSize) {
     message = diagnostic.str();
     return success();
   });
-  AttrTypeReplacer spaces; // one memory; tokens of copies are numbers
+  AttrTypeReplacer spaces; // one memory; tokens of copies are numbers, and so are sums of a warpgroup's products
+  spaces.addReplacement([](LLVM::LLVMStructType type) -> Type {
+    constexpr size_t kFewestSums = 32; // mma.sync has 4
+    return type.getBody().size() < kFewestSums ? Type(type) : Type(IntegerType::get(type.getContext(), 32));
+  });
   spaces.addReplacement([](nvgpu::DeviceAsyncTokenType type) -> Type { return IntegerType::get(type.getContext(), 32); });
   spaces.addReplacement([](MemRefType type) -> Type {
     return MemRefType::get(type.getShape(), type.getElementType(), type.getLayout());

@@ -21,14 +21,16 @@ inline gpu::Device deviceOf(gpu::MatrixUnit unit, int64_t subgroupSize) {
   gpu::Device device;
   device.matrix = unit;
   device.subgroupSize = subgroupSize;
-  device.asyncCopies = unit == gpu::MatrixUnit::MmaSync;
+  device.asyncCopies = unit == gpu::MatrixUnit::MmaSync || unit == gpu::MatrixUnit::Wgmma;
+  if (unit == gpu::MatrixUnit::Wgmma)
+    device.sharedBytes = 227 << 10; // as sm_90
   device.loadsAhead = unit == gpu::MatrixUnit::Wmma11 || unit == gpu::MatrixUnit::Wmma12 ? 4 : 8; // as RDNA
   return device;
 }
 
 /// What a test's name says of the matrix unit of its device.
 inline std::string suffixOf(gpu::MatrixUnit unit) {
-  const char *suffixes[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12"};
+  const char *suffixes[] = {"", "_mma_sync", "_mfma", "_wmma11", "_wmma12", "_wgmma"};
   return suffixes[static_cast<int>(unit)];
 }
 

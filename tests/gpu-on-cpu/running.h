@@ -1,4 +1,4 @@
-// What block.cpp and block_matrices.cpp know of a running grid.
+// What block.cpp, block_matrices.cpp and block_warpgroup.cpp know of a running grid.
 #pragma once
 
 #include "tests/gpu-on-cpu/block.h"
@@ -11,13 +11,24 @@
 
 namespace qwench::gpu_on_cpu {
 
-enum class State { Ready, AtBarrier, AtReduction, AtMatrix, AtLoad, Polling, Done };
+enum class State { Ready, AtBarrier, AtReduction, AtMatrix, AtLoad, AtWarpgroup, Polling, Done };
 
 /// What happened to a byte of workgroup memory since the last barrier, and before.
 struct SharedByte {
   int32_t writer = -1, reader = -1; ///< thread; of readers -2 when there are several
   uint32_t written = 0, read = 0;   ///< phase (barriers so far)
   bool awaited = false;             ///< an asynchronous copy of the writer's is on its way here
+  bool published = false;           ///< a fence has made it visible to products of a warpgroup
+  uint16_t products = 0;            ///< of a warpgroup, on their way, that read it
+};
+
+/// A product of a warpgroup, with its descriptors: what it adds to is that of another, or 0.
+struct Product {
+  int64_t columns;
+  uint64_t a, b;
+  int32_t before;
+  int64_t waiters;         ///< threads that have waited for it
+  std::vector<float> sums; ///< [64, columns], from the first waiter on until another product takes them
 };
 
 /// An asynchronous copy to workgroup memory: `read` bytes, and then zeros.
@@ -65,6 +76,12 @@ struct Executor::Block {
     bool isFloat = false;
     std::vector<Copy> copies;              ///< in no group yet
     std::vector<std::vector<Copy>> groups; ///< on their way, the first one first
+    Product product;                       ///< the one it begins
+    int32_t ticket = 0, begun = 0;         ///< the product's number, from 1 on; that of the last one
+    std::vector<int32_t> productGroups;    ///< the last product of each group on its way
+    int32_t awaitedProduct = 0;            ///< it and all before it
+    bool fenced = false;                   ///< a fence stands behind its last access to sums
+    std::vector<std::pair<uint64_t, uint64_t>> unpublished; ///< offsets and bytes that it wrote
     Block *block = nullptr;
     int64_t index = 0;
   };
@@ -75,6 +92,7 @@ struct Executor::Block {
   std::vector<std::unique_ptr<Thread>> threads;
   std::vector<uint8_t> shared;
   std::vector<SharedByte> sharedBytes;
+  std::vector<Product> products; ///< of warpgroups
   uint32_t phase = 0, launch = 0; ///< barriers so far; the grid's launch, and phase of a cooperative one
   Thread *current = nullptr;
   const LaunchShape *shape = nullptr;
@@ -98,6 +116,11 @@ struct Executor::Block {
   bool multiplySubgroup(int64_t first);
   bool loadSubgroup(int64_t first);
   void finishCopies(size_t later);
+  bool multiplyWarpgroup(int64_t first);
+  void beginReading(const Product &product);
+  void endReading(const Product &product);
+  void compute(Product &product);
+  void finishProducts(size_t later);
   bool subgroupIsAt(State state, int64_t first) const;
   void wait(State state) {
     current->state = state;
@@ -106,5 +129,7 @@ struct Executor::Block {
   void access(const uint8_t *address, uint64_t bytes, bool write);
   void accessShared(uint64_t offset, uint64_t bytes, bool write);
 };
+
+std::vector<Function> warpgroupFunctions(); // block_warpgroup.cpp
 
 } // namespace qwench::gpu_on_cpu

@@ -1,6 +1,8 @@
-// The first GPU of this machine, of either vendor.
+// The first GPU of this machine, of either vendor; it multiplies as QWENCH_MATRIX_UNIT says, if it can.
 #include "runtime/device/driver.h"
 #include "tests/e2e/machine.h"
+
+#include <string_view>
 
 using namespace qwench;
 
@@ -22,8 +24,10 @@ e2e::Machine findGpu() {
   for (const char *api : {"cuda", "rocm"}) {
     Result<std::unique_ptr<Driver>> driver = Driver::open(api);
     Result<std::string> arch = driver ? firstArchitecture(**driver) : Result<std::string>(driver.takeError());
+    if (arch && std::string_view(QWENCH_MATRIX_UNIT) == "wgmma" && *arch != "sm_90a")
+      return {{}, "wgmma: expected an sm_90a, found " + *arch};
     if (arch)
-      return {{"--target", api, "--gpu", *arch}, ""};
+      return {{"--target", api, "--gpu", *arch, "--matrix-unit", QWENCH_MATRIX_UNIT}, ""};
     machine.missing += (machine.missing.empty() ? "" : "; ") + arch.error().message;
   }
   return machine;

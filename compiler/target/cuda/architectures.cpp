@@ -1,4 +1,4 @@
-// Source: CUDA C++ Programming Guide 13.0, "Compute Capabilities", and the PTX ISA 9.0, "mma", "ldmatrix", "cp.async".
+// Source: CUDA C++ Programming Guide 13.0, "Compute Capabilities", and the PTX ISA 9.0, "mma", "ldmatrix", "cp.async", "wgmma".
 #include "compiler/target/cuda/architectures.h"
 
 namespace qwench::cuda {
@@ -8,15 +8,15 @@ using enum gpu::MatrixUnit;
 
 namespace {
 
-/// Bytes of workgroup memory that a kernel has of its own; more would be asked for at its launch.
-constexpr int kShared = 48 << 10;
+/// Most workgroup memory of a block. Above 48 KiB a launch asks for it (dynamic_memory.h).
+constexpr int kShared80 = 163 << 10, kShared86 = 99 << 10, kShared90 = 227 << 10;
 
 constexpr gpu::GridTraits kGrid = {"device", false, "r", true};
 
 constexpr Architecture kTable[] = {
-    {"sm_80", 32, MmaSync, true, kShared, 8, kGrid},   {"sm_86", 32, MmaSync, true, kShared, 8, kGrid},
-    {"sm_89", 32, MmaSync, true, kShared, 8, kGrid},   {"sm_90a", 32, MmaSync, true, kShared, 8, kGrid},
-    {"sm_100a", 32, MmaSync, true, kShared, 8, kGrid}, {"sm_120", 32, MmaSync, true, kShared, 8, kGrid},
+    {"sm_80", 32, MmaSync, false, true, kShared80, 8, kGrid},   {"sm_86", 32, MmaSync, false, true, kShared86, 8, kGrid},
+    {"sm_89", 32, MmaSync, false, true, kShared86, 8, kGrid},   {"sm_90a", 32, MmaSync, true, true, kShared90, 8, kGrid},
+    {"sm_100a", 32, MmaSync, false, true, kShared90, 8, kGrid}, {"sm_120", 32, MmaSync, false, true, kShared86, 8, kGrid},
 };
 
 } // namespace

@@ -4,6 +4,7 @@
 #include "compiler/target/cuda/assemble.h"
 #include "compiler/target/cuda/passes.h"
 #include "compiler/target/gpu/emit/gpu_target.h"
+#include "compiler/target/gpu/passes.h"
 
 using namespace mlir;
 using namespace qwench;
@@ -12,8 +13,7 @@ namespace {
 
 class CudaTarget final : public qwench::gpu::GpuTarget {
 public:
-  CudaTarget(std::vector<const qwench::gpu::Architecture *> architectures, qwench::gpu::Schedule schedule)
-      : GpuTarget(std::move(architectures), schedule) {}
+  explicit CudaTarget(qwench::gpu::GpuOptions options) : GpuTarget(std::move(options)) {}
 
   llvm::StringRef name() const override { return "cuda"; }
 
@@ -29,13 +29,13 @@ protected:
 
   Result<std::string> makeFile(mlir::gpu::GPUModuleOp lowered) const override { return ptx(lowered, lowered.getName()); }
 
-  /// For each architecture machine code, where somebody assembles it, and PTX without its suffix for later GPUs and other
-  /// drivers.
+  /// For each architecture machine code, where somebody assembles it, and PTX for other drivers: without the architecture's
+  /// suffix, for later GPUs as well, unless kernels use what only this one has.
   Result<std::vector<qwench::gpu::Image>> makeImages(ArrayRef<mlir::gpu::GPUModuleOp> lowered) const override {
     std::string assembler = cuda::findAssembler();
     std::vector<qwench::gpu::Image> images;
     for (auto module : lowered) {
-      StringRef arch = module.getName(), base = cuda::baseName(arch);
+      StringRef arch = module.getName(), base = module->hasAttr(qwench::gpu::kMatrixUnit) ? arch : cuda::baseName(arch);
       auto kernels = qwench::gpu::recordedKernels(module);
       Result<std::string> text = ptx(module, arch);
       Result<std::string> portable = text && base != arch ? ptx(module, base) : text;
@@ -61,11 +61,8 @@ private:
 } // namespace
 
 Result<std::unique_ptr<Target>> qwench::createCudaTarget(const TargetOptions &options) {
-  auto chosen = qwench::gpu::chooseArchitectures(cuda::architectures(), options.gpus);
-  if (!chosen)
-    return chosen.takeError();
-  auto schedule = qwench::gpu::parseSchedule(options.schedule);
-  if (!schedule)
-    return schedule.takeError();
-  return std::unique_ptr<Target>(new CudaTarget(chosen.take(), *schedule));
+  auto parsed = qwench::gpu::parseGpuOptions(cuda::architectures(), options);
+  if (!parsed)
+    return parsed.takeError();
+  return std::unique_ptr<Target>(new CudaTarget(parsed.take()));
 }

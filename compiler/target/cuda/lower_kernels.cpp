@@ -1,6 +1,7 @@
 // cuda-lower-kernels
 // Assumes: a gpu.module of kernels in gpu, nvgpu, cf, memref, arith, math and vector. Guarantees: LLVM and NVVM only, and no
 // call of libdevice: what PTX has no instruction for is an error.
+#include "compiler/target/cuda/dynamic_memory.h"
 #include "compiler/target/cuda/passes.h"
 #include "compiler/target/gpu/emit/images.h"
 #include "compiler/target/gpu/emit/passes.h"
@@ -10,6 +11,7 @@
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
 #include "mlir/Conversion/LLVMCommon/Pattern.h"
 #include "mlir/Conversion/NVGPUToNVVM/NVGPUToNVVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -43,6 +45,26 @@ struct LowerPrefetch : ConvertOpToLLVMPattern<memref::PrefetchOp> {
   }
 };
 
+/// llvm.mlir.zero of sums of a warpgroup's products => instructions that LLVM leaves where they are. It would move what sets
+/// registers behind wgmma.fence, which orders such accesses before products.
+void settleSums(mlir::gpu::GPUModuleOp kernels) {
+  kernels.walk([](LLVM::ZeroOp zero) {
+    auto type = dyn_cast<LLVM::LLVMStructType>(zero.getType());
+    if (!type)
+      return;
+    std::string text, registers;
+    for (size_t i = 0; i < type.getBody().size(); ++i) {
+      text += "mov.b32 $" + std::to_string(i) + ", 0;\n";
+      registers += i ? ",=f" : "=f";
+    }
+    OpBuilder b(zero);
+    auto settled = LLVM::InlineAsmOp::create(b, zero.getLoc(), type, ValueRange(), text, registers, /*has_side_effects=*/true,
+                                             /*is_align_stack=*/false, LLVM::TailCallKind::None, nullptr, nullptr);
+    zero.replaceAllUsesWith(settled.getRes());
+    zero.erase();
+  });
+}
+
 struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
 
@@ -73,6 +95,13 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     target.addLegalOp<mlir::gpu::GPUModuleOp, mlir::gpu::YieldOp>();
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
       return signalPassFailure();
+    RewritePatternSet texts(context); // what LLVM has no intrinsic for becomes inline assembly
+    populateNVVMToLLVMConversionPatterns(texts);
+    LLVMConversionTarget llvmOnly(*context);
+    if (failed(applyPartialConversion(getOperation(), llvmOnly, std::move(texts))))
+      return signalPassFailure();
+    settleSums(getOperation());
+    useDynamicMemory(getOperation());
     // Without a word on blocks per multiprocessor ptxas 13.0 spills some registers before it has used them all.
     for (const gpu::Kernel &kernel : gpu::recordedKernels(getOperation()))
       if (auto function = getOperation().lookupSymbol<LLVM::LLVMFuncOp>(kernel.name))

@@ -13,6 +13,7 @@ enum class MatrixUnit {
   Mfma,    ///< CDNA's v_mfma_f32_16x16x16 of 64 lanes
   Wmma11,  ///< RDNA 3's v_wmma of 32 lanes, which both halves of a subgroup give the operands of
   Wmma12,  ///< RDNA 4's
+  Wgmma,   ///< MmaSync, and products of four subgroups together that go on beside them (warpgroup_unit.h): sm_90a's
 };
 
 /// How a step's launches run on a GPU.

@@ -92,13 +92,13 @@ Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int6
 
 //===-- The block -------------------------------------------------------------------------------------------------===//
 
-Value KernelBuilder::shared(int64_t count, Type element) {
+Value KernelBuilder::shared(int64_t count, Type element, int64_t alignment) {
   auto space = mlir::gpu::AddressSpaceAttr::get(getContext(), mlir::gpu::AddressSpace::Workgroup);
   auto type = MemRefType::get({count}, element, MemRefLayoutAttrInterface(), space);
   Value memory = function.addWorkgroupAttribution(type, getLoc());
   int last = static_cast<int>(function.getNumWorkgroupAttributions()) - 1;
-  function.setWorkgroupAttributionAttr(last, "llvm.align", getI64IntegerAttr(16)); // for whole pieces
-  sharedBytes = llvm::alignTo(sharedBytes, 16) + count * element.getIntOrFloatBitWidth() / 8;
+  function.setWorkgroupAttributionAttr(last, "llvm.align", getI64IntegerAttr(alignment));
+  sharedBytes = llvm::alignTo(sharedBytes, alignment) + count * element.getIntOrFloatBitWidth() / 8;
   return memory;
 }
 

@@ -8,17 +8,18 @@ using namespace mlir;
 
 namespace qwench::gpu {
 
-/// Rows of so many pieces are swizzled: two of them pass over all 32 banks.
-constexpr int64_t kSwizzledPieces = 4;
+/// Pieces that pass over all 32 banks.
+constexpr int64_t kPiecesOfBanks = 8;
 
 Value StagedRows::place(KernelBuilder &b, Value row, Value piece) const {
-  if (stride == kSwizzledPieces * kPiece)
-    piece = arith::XOrIOp::create(b, piece, b.rem(b.div(row, 2), kSwizzledPieces));
+  int64_t pieces = stride / kPiece;
+  if (pieces == kPiecesOfBanks / 2 || pieces == kPiecesOfBanks)
+    piece = arith::XOrIOp::create(b, piece, b.rem(b.div(row, kPiecesOfBanks / pieces), pieces));
   return b.add(b.mul(row, stride), b.mul(piece, kPiece));
 }
 
 Fragments::Fragments(KernelBuilder &b)
-    : unit(b.device.matrix), row(b.rem(b.lane, kRows)), part(b.div(b.lane, kRows)), low(row), high(part) {
+    : unit(b.device.matrix == MatrixUnit::Wgmma ? MatrixUnit::MmaSync : b.device.matrix), row(b.rem(b.lane, kRows)), part(b.div(b.lane, kRows)), low(row), high(part) {
   if (unit == MatrixUnit::MmaSync)
     low = b.rem(b.lane, 4), high = b.div(b.lane, 4);
 }

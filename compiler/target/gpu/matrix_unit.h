@@ -7,7 +7,8 @@
 namespace qwench::gpu {
 
 /// Rows of bf16 in workgroup memory that fragments are loaded from. Eight rows' pieces of the same inputs, which are read at
-/// once, lie in different banks: a row is an odd number of pieces, or four, piece p of row r at p ^ (r / 2 % 4).
+/// once, lie in different banks: a row is an odd number of pieces, or four, piece p of row r at p ^ (r / 2 % 4), or eight,
+/// piece p at p ^ (r % 8).
 struct StagedRows {
   mlir::Value memory;
   mlir::Value start; ///< element at which row 0 starts

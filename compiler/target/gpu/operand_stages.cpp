@@ -6,8 +6,15 @@ namespace qwench::gpu {
 
 namespace {
 
-/// Most stages of a ring: with two steps on their way, memory has the time of two multiplications to answer.
+/// Inputs of a step: pieces enough that rows are swizzled (StagedRows), which a warpgroup's products take as far as rows go.
+constexpr int64_t kStep = 32, kWarpgroupStep = 64;
+
+/// Most stages of a ring: with two steps on their way, memory has the time of two multiplications to answer. Products that go on
+/// beside their threads keep one more.
 constexpr int64_t kMostStages = 3;
+
+/// Blocks of a multiprocessor that workgroup memory is to be enough for: one begins and ends tiles while the other multiplies.
+constexpr int64_t kWarpgroupBlocks = 2;
 
 } // namespace
 
@@ -31,14 +38,14 @@ Value TileColumns::place(KernelBuilder &b, Value panel, int64_t lane, int64_t la
 
 //===-- Floats ----------------------------------------------------------------------------------------------------===//
 
-TileOperands::FloatRows::FloatRows(KernelBuilder &b, Value memory, int64_t width, int64_t rows, int64_t firstRow,
+TileOperands::FloatRows::FloatRows(KernelBuilder &b, Value memory, int64_t width, int64_t step, int64_t rows, int64_t firstRow,
                                    llvm::function_ref<Value(Value)> rowStart)
-    : memory(memory), width(width) {
-  const int64_t apart = b.threads() / kPiecesOfRow;
-  Value row = b.div(b.thread, kPiecesOfRow), piece = b.rem(b.thread, kPiecesOfRow);
+    : memory(memory), width(width), step(step) {
+  const int64_t ofRow = step / kPiece, apart = b.threads() / ofRow;
+  Value row = b.div(b.thread, ofRow), piece = b.rem(b.thread, ofRow);
   input = b.mul(piece, kPiece);
-  target = b.add(StagedRows{{}, {}, kStep}.place(b, row, piece), firstRow * kStep);
-  targetStep = apart * kStep;
+  target = b.add(StagedRows{{}, {}, step}.place(b, row, piece), firstRow * step);
+  targetStep = apart * step;
   for (int64_t first = 0; first < rows; first += apart)
     starts.push_back(rowStart(b.add(row, first)));
 }
@@ -50,7 +57,7 @@ SmallVector<Value> TileOperands::FloatRows::load(KernelBuilder &b, Value k) cons
   Values pieces;
   for (Value start : starts) {
     Value piece = b.loadRaw(memory, b.add(start, near));
-    pieces.push_back(width % kStep ? b.select(b.less(at, b.index(width)), piece, zero) : piece);
+    pieces.push_back(width % step ? b.select(b.less(at, b.index(width)), piece, zero) : piece);
   }
   return pieces;
 }
@@ -71,14 +78,15 @@ SmallVector<Value> TileOperands::FloatRows::copy(KernelBuilder &b, Value k, Valu
 
 //===-- Codes -----------------------------------------------------------------------------------------------------===//
 
-TileOperands::CodePanels::CodePanels(KernelBuilder &b, const WeightPanel &panel, int64_t padded, const TileColumns &columns,
-                                     int64_t firstRow)
-    : panel(panel), columns(columns), padded(padded), pieces(columns.count / panel.rows() * kPiecesOfRow), firstRow(firstRow) {
+TileOperands::CodePanels::CodePanels(KernelBuilder &b, const WeightPanel &panel, int64_t padded, int64_t step,
+                                     const TileColumns &columns, int64_t firstRow)
+    : panel(panel), columns(columns), padded(padded), step(step), pieces(columns.count / panel.rows() * step / kPiece),
+      firstRow(firstRow) {
   int64_t perPanel = columns.swiglu ? panel.rows() / 2 : panel.rows(), last = (columns.outputs - 1) / perPanel;
   for (int64_t first = 0; first < pieces; first += b.threads()) {
-    Value piece = b.add(b.thread, first), number = b.div(piece, kPiecesOfRow);
+    Value piece = b.add(b.thread, first), number = b.div(piece, step / kPiece);
     panels.push_back(number);
-    inputs.push_back(b.rem(piece, kPiecesOfRow));
+    inputs.push_back(b.rem(piece, step / kPiece));
     starts.push_back(panel.start(b, columns.matrix, b.min(b.add(b.div(columns.first, perPanel), number), b.index(last))));
   }
 }
@@ -92,7 +100,7 @@ SmallVector<Value> TileOperands::CodePanels::load(KernelBuilder &b, Value k) con
 }
 
 void TileOperands::CodePanels::store(KernelBuilder &b, ValueRange loaded, Value staged, Value stage) const {
-  StagedRows rows{staged, b.add(stage, firstRow * kStep), kStep};
+  StagedRows rows{staged, b.add(stage, firstRow * step), step};
   size_t each = loaded.size() / starts.size();
   for (size_t i = 0; i < starts.size(); ++i) {
     auto move = [&] {
@@ -111,27 +119,33 @@ void TileOperands::CodePanels::store(KernelBuilder &b, ValueRange loaded, Value 
 
 //===-- Stages ----------------------------------------------------------------------------------------------------===//
 
+int64_t TileOperands::stepOf(KernelBuilder &b) { return b.device.matrix == MatrixUnit::Wgmma ? kWarpgroupStep : kStep; }
+
 /// Stages of so many rows and columns together; 0 where there is too little workgroup memory.
 int64_t TileOperands::stagesFor(KernelBuilder &b, int64_t rows) {
-  int64_t room = (b.device.sharedBytes - b.sharedBytes) / (rows * kStep * 2);
-  return !b.device.asyncCopies ? std::min<int64_t>(room, 1) : room < 2 ? 0 : std::min(room, kMostStages);
+  bool together = b.device.matrix == MatrixUnit::Wgmma;
+  int64_t most = kMostStages + together, bytes = b.device.sharedBytes / (together ? kWarpgroupBlocks : 1) - b.sharedBytes;
+  int64_t room = bytes / (rows * stepOf(b) * 2);
+  return !b.device.asyncCopies ? std::min<int64_t>(room, 1) : room < 2 ? 0 : std::min(room, most);
 }
 
 bool TileOperands::fit(KernelBuilder &b, int64_t rows, int64_t columns) {
-  auto divides = [&](int64_t size) { return size % 64 == 0 && size * kPiecesOfRow % b.threads() == 0; };
+  auto divides = [&](int64_t size) { return size % 64 == 0 && size * stepOf(b) / kPiece % b.threads() == 0; };
   return divides(rows) && divides(columns) && stagesFor(b, rows + columns) > 0;
 }
 
 TileOperands::TileOperands(KernelBuilder &b, const SubgroupProduct &product, int64_t rows,
                            llvm::function_ref<Value(Value)> rowStart, const TileColumns &columns)
-    : width(product.weight.inputs()), rows(rows), stages(stagesFor(b, rows + columns.count)),
-      stageSize((rows + columns.count) * kStep), async(b.device.asyncCopies),
-      staged(b.shared(stages * stageSize, b.getBF16Type())), input(b, product.in.memory, width, rows, 0, rowStart) {
+    : async(b.device.asyncCopies), together(b.device.matrix == MatrixUnit::Wgmma), width(product.weight.inputs()), step(stepOf(b)),
+      rows(rows), stages(stagesFor(b, rows + columns.count)), stageSize((rows + columns.count) * step),
+      unread(together && stages > 2 ? 1 : 0), ahead(stages - 1 - unread),
+      staged(b.shared(stages * stageSize, b.getBF16Type(), together ? WarpgroupUnit::kAlignment : 16)),
+      input(b, product.in.memory, width, step, rows, 0, rowStart) {
   int64_t padded = product.weight.layout.paddedInputs(width);
   if (product.panel)
-    codes.emplace(b, *product.panel, padded, columns, rows);
+    codes.emplace(b, *product.panel, padded, step, columns, rows);
   else
-    floats.emplace(b, product.weight.memory, width, columns.count, rows,
+    floats.emplace(b, product.weight.memory, width, step, columns.count, rows,
                    [&](Value place) { return b.add(columns.matrix, b.mul(columns.weightRow(b, place), padded)); });
 }
 
@@ -162,11 +176,18 @@ void TileOperands::store(KernelBuilder &b, ValueRange loaded, Value stage) const
     floats->store(b, loaded.drop_front(ofInput), staged, stage);
 }
 
-/// The next stage is whole, for all threads. `copies`: the last group, which goes to the ring's last stage.
+/// The next stage is whole, for all threads. `copies`: the last group, which goes to the stage `ahead` of the one before.
 void TileOperands::arrive(KernelBuilder &b, Value copies) const {
   if (copies)
-    b.awaitCopies(copies, stages - 2);
+    b.awaitCopies(copies, ahead - 1);
+  if (together)
+    WarpgroupUnit::publish(b);
   b.barrier();
+}
+
+void TileOperands::awaitProducts(KernelBuilder &b, int64_t later) const {
+  if (together)
+    WarpgroupUnit::await(b, later);
 }
 
 SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multiply multiply) const {
@@ -174,18 +195,19 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
   Values state; // the stages, in the order in which they are multiplied, and the sums
   for (int64_t i = 0; i < stages; ++i) {
     state.push_back(b.index(i * stageSize));
-    if (i < stages - 1)
-      copies = copy(b, b.index(i * kStep), state.back());
+    if (i < ahead)
+      copies = copy(b, b.index(i * step), state.back());
   }
   store(b, load(b, b.index(0)), state.front());
   arrive(b, copies);
   llvm::append_range(state, sums);
-  state = b.loop(b.index(0), b.index(width), kStep, state, [&](Value k, ValueRange now) {
+  state = b.loop(b.index(0), b.index(width), step, state, [&](Value k, ValueRange now) {
     ValueRange ring = now.take_front(stages);
-    Value group = async ? copy(b, b.add(k, (stages - 1) * kStep), ring.back()) : Value();
-    Values loaded = load(b, b.add(k, kStep));
-    StagedRows first{staged, ring.front(), kStep}, second{staged, b.add(ring.front(), rows * kStep), kStep};
+    Value group = async ? copy(b, b.add(k, ahead * step), ring[ahead]) : Value();
+    Values loaded = load(b, b.add(k, step));
+    StagedRows first{staged, ring.front(), step}, second{staged, b.add(ring.front(), rows * step), step};
     Values products = multiply(first, second, now.drop_front(stages));
+    awaitProducts(b, unread);
     if (!async)
       b.barrier(); // the one stage is read
     store(b, loaded, ring[1 % stages]);
@@ -197,6 +219,10 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
   });
   if (async) // copies of zeros behind the inputs are on their way to where the next tile's will go
     b.awaitCopies(b.copyGroup({}), 0);
+  if (unread) {
+    awaitProducts(b, 0);
+    b.barrier();
+  }
   return llvm::to_vector(ArrayRef(state).drop_front(stages));
 }
 

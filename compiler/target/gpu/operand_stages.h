@@ -1,19 +1,16 @@
-// Operands of a tile of products on their way to workgroup memory, kStep inputs at a time. The room of a step of all operands
-// is a stage. Where the device copies asynchronously, stages are a ring: while one is multiplied, floats are copied to the one
-// that was multiplied before it, and codes pass through registers, where they become bf16, to the one that is next. Elsewhere
-// there is one stage, and all of the next step waits in registers until it is multiplied.
+// Operands of a tile of products on their way to workgroup memory, some inputs at a time, a step. The room of a step of all
+// operands is a stage. Where the device copies asynchronously, stages are a ring: while one is multiplied, floats are copied to
+// the one that was multiplied before it, and codes pass through registers, where they become bf16, to the one that is next.
+// Where products go on beside their threads, the one that was multiplied before may still be read, and copies go to the one
+// before that. Elsewhere there is one stage, and all of the next step waits in registers until it is multiplied.
 #pragma once
 
 #include "compiler/target/gpu/kernels.h"
-#include "compiler/target/gpu/matrix_unit.h"
+#include "compiler/target/gpu/warpgroup_unit.h"
 
 #include <optional>
 
 namespace qwench::gpu {
-
-/// Inputs of a step: four pieces, so that rows are swizzled (StagedRows).
-constexpr int64_t kStep = 32;
-constexpr int64_t kPiecesOfRow = kStep / kPiece;
 
 /// The columns of a tile in their order in workgroup memory. With swiglu the part of a subgroup is gate columns and then the
 /// up columns of the same numbers, so that a lane has both.
@@ -42,20 +39,20 @@ public:
   static bool fit(KernelBuilder &b, int64_t rows, int64_t columns);
 
   using Multiply = llvm::function_ref<Values(const StagedRows &rows, const StagedRows &columns, ValueRange sums)>;
-  /// The sums after all steps. No thread reads what is staged any more when it is done.
+  /// The sums after all steps. Nobody reads what is staged any more when it is done.
   Values accumulate(KernelBuilder &b, Values sums, Multiply multiply) const;
 
 private:
   /// Rows of floats: this thread moves one piece of every so many rows.
   struct FloatRows {
     Value memory;
-    int64_t width;
+    int64_t width, step;
     Value input;   ///< of the thread's pieces, in the step
     Values starts; ///< element of the row of each piece
     Value target;  ///< of the first, in a stage; the others follow `targetStep` elements apart
     int64_t targetStep;
 
-    FloatRows(KernelBuilder &b, Value memory, int64_t width, int64_t rows, int64_t firstRow,
+    FloatRows(KernelBuilder &b, Value memory, int64_t width, int64_t step, int64_t rows, int64_t firstRow,
               llvm::function_ref<Value(Value)> rowStart);
     Values load(KernelBuilder &b, Value k) const;
     void store(KernelBuilder &b, ValueRange pieces, Value staged, Value stage) const;
@@ -65,22 +62,27 @@ private:
   struct CodePanels {
     const WeightPanel &panel;
     const TileColumns &columns;
-    int64_t padded, pieces, firstRow; ///< inputs of a row of weights; steps of the tile; its place in a stage
-    Values starts, inputs, panels;    ///< of each step that this thread moves
+    int64_t padded, step, pieces, firstRow; ///< inputs of a row of weights, of a step; its 16 bytes of panels; its place in a stage
+    Values starts, inputs, panels;          ///< of each 16 bytes that this thread moves
 
-    CodePanels(KernelBuilder &b, const WeightPanel &panel, int64_t padded, const TileColumns &columns, int64_t firstRow);
+    CodePanels(KernelBuilder &b, const WeightPanel &panel, int64_t padded, int64_t step, const TileColumns &columns,
+               int64_t firstRow);
     Values load(KernelBuilder &b, Value k) const;
     void store(KernelBuilder &b, ValueRange loaded, Value staged, Value stage) const;
   };
 
+  static int64_t stepOf(KernelBuilder &b);
   static int64_t stagesFor(KernelBuilder &b, int64_t rows);
   Value copy(KernelBuilder &b, Value k, Value stage) const;
   Values load(KernelBuilder &b, Value k) const;
   void store(KernelBuilder &b, ValueRange loaded, Value stage) const;
   void arrive(KernelBuilder &b, Value copies) const;
+  void awaitProducts(KernelBuilder &b, int64_t later) const;
 
-  int64_t width, rows, stages, stageSize;
-  bool async;
+  bool async, together; ///< copies, and products of four subgroups, go on beside the threads
+  int64_t width, step, rows, stages, stageSize;
+  int64_t unread; ///< stages that products may still read when the next ones begin
+  int64_t ahead;  ///< steps from the one that is multiplied to the one that is copied
   Value staged;
   FloatRows input;
   std::optional<FloatRows> floats; ///< the weight's

@@ -14,6 +14,9 @@ namespace qwench::gpu {
 /// On a gpu.func: its blocks meet, so they must all run at once.
 inline constexpr llvm::StringLiteral kCooperative = "qwench.cooperative";
 
+/// On a gpu.module, "wgmma": four subgroups multiply together, which other architectures, and later ones, cannot.
+inline constexpr llvm::StringLiteral kMatrixUnit = "qwench.matrix_unit";
+
 /// What is added to a kernel's name: the gpu.func, if there is one, that asks memory ahead for what a tile will read.
 inline constexpr llvm::StringLiteral kAhead = "_ahead";
 

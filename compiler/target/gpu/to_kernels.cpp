@@ -35,8 +35,11 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     ModuleOp module = getOperation();
     SmallVector<mlir::gpu::GPUModuleOp> modules;
     OpBuilder builder(module.getBody(), module.getBody()->begin());
-    for (const Device &device : devices)
+    for (const Device &device : devices) {
       modules.push_back(mlir::gpu::GPUModuleOp::create(builder, module.getLoc(), device.moduleName));
+      if (device.matrix == MatrixUnit::Wgmma)
+        modules.back()->setAttr(kMatrixUnit, builder.getStringAttr("wgmma"));
+    }
     auto persistent = persistentFunctions();
     auto emit = [&](StepBuilder &host, Operation *op, StringRef name) -> LogicalResult {
       const TileProgram *program = findTileProgram(op);

@@ -12,8 +12,7 @@ namespace {
 
 class RocmTarget final : public qwench::gpu::GpuTarget {
 public:
-  RocmTarget(std::vector<const qwench::gpu::Architecture *> architectures, qwench::gpu::Schedule schedule)
-      : GpuTarget(std::move(architectures), schedule) {}
+  explicit RocmTarget(qwench::gpu::GpuOptions options) : GpuTarget(std::move(options)) {}
 
   llvm::StringRef name() const override { return "rocm"; }
 
@@ -54,11 +53,8 @@ protected:
 } // namespace
 
 Result<std::unique_ptr<Target>> qwench::createRocmTarget(const TargetOptions &options) {
-  auto chosen = qwench::gpu::chooseArchitectures(rocm::architectures(), options.gpus);
-  if (!chosen)
-    return chosen.takeError();
-  auto schedule = qwench::gpu::parseSchedule(options.schedule);
-  if (!schedule)
-    return schedule.takeError();
-  return std::unique_ptr<Target>(new RocmTarget(chosen.take(), *schedule));
+  auto parsed = qwench::gpu::parseGpuOptions(rocm::architectures(), options);
+  if (!parsed)
+    return parsed.takeError();
+  return std::unique_ptr<Target>(new RocmTarget(parsed.take()));
 }

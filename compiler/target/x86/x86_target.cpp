@@ -200,6 +200,8 @@ std::string listCpus() {
 Result<std::unique_ptr<Target>> qwench::createX86Target(const TargetOptions &options) {
   if (options.schedule != "auto")
     return userError("--schedule: expected none with --target x86-64, found '" + options.schedule + "'");
+  if (options.matrixUnit != "auto")
+    return userError("--matrix-unit: expected none with --target x86-64, found '" + options.matrixUnit + "'");
   std::string cpu = options.cpu;
   llvm::StringMap<bool> features;
   if (cpu == "native") {

@@ -15,13 +15,17 @@ namespace qwench::gpu {
 struct Architecture {
   llvm::StringLiteral name; ///< as --gpu and LLVM call it
   int subgroupSize;         ///< lanes
-  MatrixUnit matrix;        ///< the one that the kernels use
+  MatrixUnit matrix;        ///< the one that a subgroup uses by itself
+  bool wgmma;               ///< whether four subgroups can use one together (MatrixUnit::Wgmma)
   bool asyncCopies;         ///< from global to workgroup memory
-  int sharedBytes;          ///< workgroup memory of a block, of a size that code says
+  int sharedBytes;          ///< most workgroup memory of a block
   int loadsAhead;           ///< of a thread, with which no kernel spills
   GridTraits grid;
 
-  Device device() const { return {name.str(), subgroupSize, matrix, asyncCopies, sharedBytes, loadsAhead, grid}; }
+  /// Of which four subgroups multiply together, if they can and shall.
+  Device device(bool together) const {
+    return {name.str(), subgroupSize, together ? MatrixUnit::Wgmma : matrix, asyncCopies, sharedBytes, loadsAhead, grid};
+  }
 };
 
 /// The architectures of those names, without repetition, in the order given. An unknown one, or none, is an error that

@@ -29,32 +29,63 @@ TargetProperties GpuTarget::properties() const { return gpu::properties(); }
 
 Status GpuTarget::supports(ModuleOp fused) const { return gpu::supports(fused, name()); }
 
-Result<Schedule> parseSchedule(StringRef text) {
+static Result<Schedule> parseSchedule(const std::string &text) {
   if (text == "graph" || text == "auto")
     return Schedule::Graph;
   if (text == "persistent")
     return Schedule::Persistent;
-  return userError("--schedule: expected graph, persistent or auto, found '" + text.str() + "'");
+  return userError("--schedule: expected graph, persistent or auto, found '" + text + "'");
+}
+
+/// Whether --matrix-unit asks for wgmma, which all of `chosen` must have then.
+static Result<bool> parseMatrixUnit(const std::string &text, ArrayRef<Architecture> table,
+                                    ArrayRef<const Architecture *> chosen) {
+  if (text == "mma" || text == "auto")
+    return false;
+  if (text != "wgmma")
+    return userError("--matrix-unit: expected mma, wgmma or auto, found '" + text + "'");
+  std::string able;
+  for (const Architecture &entry : table)
+    if (entry.wgmma)
+      able += (able.empty() ? "" : ", ") + entry.name.str();
+  for (const Architecture *architecture : chosen)
+    if (!architecture->wgmma)
+      return userError("--matrix-unit wgmma: expected architectures that have it (" + (able.empty() ? "none" : able) +
+                       "), found " + architecture->name.str());
+  return true;
+}
+
+Result<GpuOptions> parseGpuOptions(ArrayRef<Architecture> table, const TargetOptions &options) {
+  auto chosen = chooseArchitectures(table, options.gpus);
+  if (!chosen)
+    return chosen.takeError();
+  auto schedule = parseSchedule(options.schedule);
+  if (!schedule)
+    return schedule.takeError();
+  auto wgmma = parseMatrixUnit(options.matrixUnit, table, *chosen);
+  if (!wgmma)
+    return wgmma.takeError();
+  return GpuOptions{chosen.take(), *schedule, *wgmma};
 }
 
 std::vector<Device> GpuTarget::devices() const {
   std::vector<Device> devices;
-  for (const Architecture *architecture : architectures)
-    devices.push_back(architecture->device());
+  for (const Architecture *architecture : options.architectures)
+    devices.push_back(architecture->device(options.wgmma));
   return devices;
 }
 
 void GpuTarget::addKernelPasses(OpPassManager &passes) const {
-  passes.addPass(createToKernelsPass(devices(), schedule));
+  passes.addPass(createToKernelsPass(devices(), options.schedule));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
 }
 
 void GpuTarget::addLoweringPasses(OpPassManager &passes) const {
-  addSchedulePasses(passes, devices(), schedule);
+  addSchedulePasses(passes, devices(), options.schedule);
   addDevicePasses(passes, createConversionPass());
   std::string names;
-  for (const Architecture *architecture : architectures)
+  for (const Architecture *architecture : options.architectures)
     names += (names.empty() ? "" : ",") + architecture->name.str();
   passes.addPass(createHostToLLVMPass(name().str(), names));
   OpPassManager &host = passes.nest<func::FuncOp>();

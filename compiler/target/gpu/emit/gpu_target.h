@@ -8,6 +8,13 @@
 
 namespace qwench::gpu {
 
+/// How kernels are made, and for what.
+struct GpuOptions {
+  std::vector<const Architecture *> architectures;
+  Schedule schedule = Schedule::Graph;
+  bool wgmma = false; ///< whether tiles of products are those of four subgroups together
+};
+
 class GpuTarget : public Target {
 public:
   TargetProperties properties() const override;
@@ -17,8 +24,7 @@ public:
   Status emit(mlir::ModuleOp lowered, EmitKind kind, llvm::raw_pwrite_stream &out) const override;
 
 protected:
-  GpuTarget(std::vector<const Architecture *> architectures, Schedule schedule)
-      : architectures(std::move(architectures)), schedule(schedule) {}
+  explicit GpuTarget(GpuOptions options) : options(std::move(options)) {}
 
   /// A pass on a gpu.module named after an architecture: to LLVM and the vendor's dialect.
   virtual std::unique_ptr<mlir::Pass> createConversionPass() const = 0;
@@ -37,12 +43,12 @@ private:
 
   std::vector<Device> devices() const;
 
-  std::vector<const Architecture *> architectures;
-  Schedule schedule;
+  GpuOptions options;
 };
 
-/// What --schedule names: graph, persistent, or auto, which is graph as long as nobody has measured which is faster.
-Result<Schedule> parseSchedule(llvm::StringRef text);
+/// What the command line asks for, of a backend's table. --schedule names graph, persistent, or auto, which is graph as long as
+/// nobody has measured which is faster; --matrix-unit likewise mma, wgmma (for architectures that have it), or auto, which is mma.
+Result<GpuOptions> parseGpuOptions(llvm::ArrayRef<Architecture> table, const TargetOptions &options);
 
 /// Runs LLVM on one gpu.module and gives what it wrote.
 Result<std::string> generateDeviceCode(mlir::gpu::GPUModuleOp module, const CodegenTarget &target, CodegenOutput output);

@@ -11,7 +11,7 @@ namespace qwench::gpu {
 
 namespace {
 
-/// On a gpu.module: a dictionary {name, threads, cooperative} for each kernel.
+/// On a gpu.module: a dictionary {name, threads, cooperative, dynamic_bytes} for each kernel.
 constexpr StringLiteral kKernels = "qwench.kernels";
 
 /// An array of structs lies as its members one after another.
@@ -20,7 +20,7 @@ void emitKernelTable(ModuleOp module, StringRef symbol, ArrayRef<Kernel> kernels
   for (const Kernel &kernel : kernels) {
     w.text((symbol + "." + kernel.name).str(), kernel.name);
     w.number(32, kernel.threads);
-    w.number(32, 0); // dynamic shared memory: all of it is static
+    w.number(32, kernel.dynamicBytes);
     w.number(32, kernel.cooperative);
     w.number(32, 0);
   }
@@ -29,9 +29,19 @@ void emitKernelTable(ModuleOp module, StringRef symbol, ArrayRef<Kernel> kernels
 
 } // namespace
 
-LogicalResult recordKernels(mlir::gpu::GPUModuleOp module) {
+static void record(mlir::gpu::GPUModuleOp module, ArrayRef<Kernel> kernels) {
   Builder b(module.getContext());
-  SmallVector<Attribute> kernels;
+  SmallVector<Attribute> recorded;
+  for (const Kernel &kernel : kernels)
+    recorded.push_back(b.getDictionaryAttr({b.getNamedAttr("name", b.getStringAttr(kernel.name)),
+                                            b.getNamedAttr("threads", b.getI64IntegerAttr(kernel.threads)),
+                                            b.getNamedAttr("cooperative", b.getBoolAttr(kernel.cooperative)),
+                                            b.getNamedAttr("dynamic_bytes", b.getI64IntegerAttr(kernel.dynamicBytes))}));
+  module->setAttr(kKernels, b.getArrayAttr(recorded));
+}
+
+LogicalResult recordKernels(mlir::gpu::GPUModuleOp module) {
+  std::vector<Kernel> kernels;
   for (auto function : module.getOps<mlir::gpu::GPUFuncOp>()) {
     if (!function.isKernel())
       continue;
@@ -39,12 +49,18 @@ LogicalResult recordKernels(mlir::gpu::GPUModuleOp module) {
     if (!block)
       return function.emitOpError("expected a kernel of known_block_size");
     int64_t threads = int64_t((*block)[0]) * (*block)[1] * (*block)[2];
-    kernels.push_back(b.getDictionaryAttr({b.getNamedAttr("name", b.getStringAttr(function.getName())),
-                                           b.getNamedAttr("threads", b.getI64IntegerAttr(threads)),
-                                           b.getNamedAttr("cooperative", b.getBoolAttr(function->hasAttr(kCooperative)))}));
+    kernels.push_back({function.getName().str(), threads, function->hasAttr(kCooperative)});
   }
-  module->setAttr(kKernels, b.getArrayAttr(kernels));
+  record(module, kernels);
   return success();
+}
+
+void recordDynamicMemory(mlir::gpu::GPUModuleOp module, StringRef name, int64_t bytes) {
+  std::vector<Kernel> kernels = recordedKernels(module);
+  for (Kernel &kernel : kernels)
+    if (kernel.name == name)
+      kernel.dynamicBytes = bytes;
+  record(module, kernels);
 }
 
 std::vector<Kernel> recordedKernels(mlir::gpu::GPUModuleOp module) {
@@ -52,7 +68,8 @@ std::vector<Kernel> recordedKernels(mlir::gpu::GPUModuleOp module) {
   if (auto recorded = module->getAttrOfType<ArrayAttr>(kKernels))
     for (auto kernel : recorded.getAsRange<DictionaryAttr>())
       kernels.push_back({kernel.getAs<StringAttr>("name").str(), kernel.getAs<IntegerAttr>("threads").getInt(),
-                         kernel.getAs<BoolAttr>("cooperative").getValue()});
+                         kernel.getAs<BoolAttr>("cooperative").getValue(),
+                         kernel.getAs<IntegerAttr>("dynamic_bytes").getInt()});
   return kernels;
 }
 

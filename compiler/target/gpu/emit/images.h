@@ -18,10 +18,13 @@ struct Kernel {
   std::string name;
   int64_t threads = 0; ///< of a block
   bool cooperative = false; ///< its blocks meet
+  int64_t dynamicBytes = 0; ///< workgroup memory that its launch asks for
 };
 
 /// Remembers the kernels of a module, which must know their block sizes, for the time after their lowering.
 mlir::LogicalResult recordKernels(mlir::gpu::GPUModuleOp module);
+/// Remembers that launches of a recorded kernel ask for workgroup memory.
+void recordDynamicMemory(mlir::gpu::GPUModuleOp module, llvm::StringRef kernel, int64_t bytes);
 /// The kernels that were recorded, in the order of their numbers.
 std::vector<Kernel> recordedKernels(mlir::gpu::GPUModuleOp module);
 
