@@ -74,7 +74,7 @@ std::string CacheType::formatName() const {
 }
 
 LogicalResult QuantType::verify(function_ref<InFlightDiagnostic()> emitError, Type storage, int64_t group, Type scale,
-                                int64_t groupRows, bool zeroPoints, bool rowScales) {
+                                int64_t groupRows, bool zeroPoints, bool rowScales, int64_t sums) {
   bool integer = storage.isSignlessInteger(8) || storage.isSignlessInteger(4);
   if (!integer && !isa<Float4E2M1FNType, Float8E4M3FNType>(storage))
     return emitError() << "expected codes of i8, i4, f4E2M1FN or f8E4M3FN, found " << storage;
@@ -87,6 +87,9 @@ LogicalResult QuantType::verify(function_ref<InFlightDiagnostic()> emitError, Ty
     return emitError() << "expected f32 scales and nothing else where the group is a whole row";
   if (zeroPoints && !integer)
     return emitError() << "expected zero points with integer codes only, found " << storage;
+  if (sums && (!storage.isSignlessInteger(8) || sums < 0 || sums % 16 || group % sums))
+    return emitError() << "expected sums with codes of i8 only, of a multiple of 16 columns that divides the group, found "
+                       << sums;
   return success();
 }
 

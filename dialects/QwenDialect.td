@@ -79,18 +79,21 @@ def Qwen_QuantType : Qwen_Type<"Quant", "quant", [MemRefElementTypeInterface]> {
     `row_scales` says that each row has a second, f32 scale (NVFP4).
 
     As the element of a weight it is what quantize-weights chose or the checkpoint holds. As the element of activations
-    (`storage` i8, no zero points) it is what `qwen.quantize` makes for a product of integers.
+    (`storage` i8, no zero points) it is what `qwen.quantize` makes for a product of integers; then `sums` says for how many
+    columns the sum of the codes is kept, a divisor of the group, or the group if 0.
 
     ```mlir
     !qwen.quant<i4, group = 64, scale = f16>
+    !qwen.quant<i8, group = 128, scale = f32, sums = 16>
     !qwen.quant<f8E4M3FN, group = 128, scale = f32, group_rows = 128>
     ```
   }];
   let parameters = (ins "::mlir::Type":$storage, "int64_t":$group, "::mlir::Type":$scale,
                         DefaultValuedParameter<"int64_t", "1">:$group_rows,
                         DefaultValuedParameter<"bool", "false">:$zero_points,
-                        DefaultValuedParameter<"bool", "false">:$row_scales);
-  let assemblyFormat = "`<` $storage `,` struct($group, $scale, $group_rows, $zero_points, $row_scales) `>`";
+                        DefaultValuedParameter<"bool", "false">:$row_scales,
+                        DefaultValuedParameter<"int64_t", "0">:$sums);
+  let assemblyFormat = "`<` $storage `,` struct($group, $scale, $group_rows, $zero_points, $row_scales, $sums) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Bits of a code: 4 or 8.
@@ -99,9 +102,14 @@ def Qwen_QuantType : Qwen_Type<"Quant", "quant", [MemRefElementTypeInterface]> {
     int64_t scaleBytes() const { return getScale().getIntOrFloatBitWidth() / 8; }
     /// Columns of a row of `k` (a multiple of the group) that share a scale.
     int64_t groupColumns(int64_t k) const { return getGroup() == 0 ? k : getGroup(); }
-    /// Bytes of a row of `k` columns of activations (see qwen.quantize), and of what it holds of each group behind its codes.
-    int64_t rowBytes(int64_t k) const { return (k + getGroup() - 1) / getGroup() * (getGroup() + kGroupFacts); }
-    static constexpr int64_t kGroupFacts = 8;
+    /// Of activations: columns for which the sum of the codes is kept.
+    int64_t sumColumns() const { return getSums() == 0 ? getGroup() : getSums(); }
+    /// Of activations of `k` columns: bytes of a row (see qwen.quantize), the columns of its codes, and where its scales and
+    /// sums start.
+    int64_t rowBytes(int64_t k) const { return rowSumsAt(k) + codeColumns(k) / sumColumns() * 4; }
+    int64_t codeColumns(int64_t k) const { return (k + sumColumns() - 1) / sumColumns() * sumColumns(); }
+    int64_t rowScalesAt(int64_t k) const { return codeColumns(k); }
+    int64_t rowSumsAt(int64_t k) const { return rowScalesAt(k) + (k + getGroup() - 1) / getGroup() * 4; }
     /// Whether products with this weight are of integers: codes that an 8-bit integer holds exactly.
     bool isInteger() const;
   }];

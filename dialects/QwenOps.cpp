@@ -389,7 +389,7 @@ LogicalResult QuantizeOp::verify() {
   auto quant = dyn_cast<QuantType>(shaped(output(*this)).getElementType());
   if (!quant || !quant.getStorage().isSignlessInteger(8) || quant.getGroup() == 0 || !quant.getScale().isF32() ||
       quant.getZeroPoints() || quant.getRowScales() || quant.getGroupRows() != 1)
-    return emitOpError() << "expected a result of !qwen.quant<i8, group = G, scale = f32>, found "
+    return emitOpError() << "expected a result of !qwen.quant<i8, group = G, scale = f32, sums = S>, found "
                          << shaped(output(*this)).getElementType();
   return success();
 }

@@ -358,12 +358,12 @@ def Qwen_QkNormRopeCacheOp : Qwen_TileOp<"qk_norm_rope_cache"> {
 def Qwen_QuantizeOp : Qwen_TileOp<"quantize"> {
   let summary = "rows in groups of 8-bit codes with a scale each: [T, K]";
   let description = [{
-    x [T, K] of floats, the result [T, K] of `!qwen.quant<i8, group = G, scale = f32>`, G not 0: the scale of a group is its
-    largest magnitude / 127, a code is `x / scale` rounded to the nearest, ties to even; a group of zeros has scale 0.
+    x [T, K] of floats, the result [T, K] of `!qwen.quant<i8, group = G, scale = f32, sums = S>`, G not 0: the scale of a group
+    is its largest magnitude / 127, a code is `x / scale` rounded to the nearest, ties to even; a group of zeros has scale 0.
 
-    In buffer semantics a row is a run of bytes: the codes of `K'` columns (K rounded up to a multiple of G), then for each
-    of the `K' / G` groups its scale (f32) and the negated sum of its codes (i32), from which integer products correct for
-    unsigned weight codes. Tiles: rows.
+    In buffer semantics a row is a run of bytes: the codes of `K'` columns (K rounded up to a multiple of S), the scale (f32)
+    of each of the `ceil(K / G)` groups, and the negated sum (i32) of the codes of each S columns, from which integer products
+    correct for unsigned weight codes. Tiles: rows.
   }];
   let arguments = (ins Qwen_Shaped:$input, Variadic<AnyStridedMemRef>:$dests, OptionalAttr<DenseI64ArrayAttr>:$tile);
   let results = (outs Variadic<AnyRankedTensor>:$results);

@@ -57,7 +57,7 @@ static Type scaleType(MLIRContext *context, Scale scale) {
 
 QuantType typeOf(MLIRContext *context, const Format &format) {
   return QuantType::get(context, storageType(context, format.storage), format.group, scaleType(context, format.scale),
-                        format.groupRows, format.zeroPoints, format.rowScales);
+                        format.groupRows, format.zeroPoints, format.rowScales, /*sums=*/0);
 }
 
 } // namespace qwench::quantization

@@ -47,7 +47,7 @@ int64_t pieceBytes(Type weight, Type input, int64_t inputs) {
   auto rows = dyn_cast<qwen::QuantType>(input);
   if (!rows)
     return kPanel * inputs * input.getIntOrFloatBitWidth() / 8;
-  auto format = PanelFormat::of(cast<qwen::QuantType>(weight), rows.getGroup());
+  auto format = PanelFormat::of(cast<qwen::QuantType>(weight), rows.sumColumns());
   if (format.bits == 4)
     format = format.unpacked(weight.getContext());
   return inputs / format.group * format.groupBytes();

@@ -27,10 +27,19 @@ Value x86::dotBytes(KernelBuilder &b, Value sum, Value weights, Value a) {
 
 namespace {
 
-/// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several.
-int64_t setsFor(const Machine &machine, int64_t rows) { return accumulatorsPerSum(machine, rows, 2); }
+/// Sets of integer accumulators: a vpdpbusd takes 5 cycles and two start in each, so few rows need several; in short groups the
+/// products of the next one fill the gaps.
+int64_t setsFor(const Machine &machine, int64_t rows, int64_t steps) {
+  constexpr int64_t chain = 8; // products one after the other
+  return std::min(accumulatorsPerSum(machine, rows, 2), std::max<int64_t>(1, llvm::bit_floor<uint64_t>(steps / chain)));
+}
 /// Steps of an iteration.
-int64_t unrollFor(const Machine &machine, int64_t rows) { return std::max<int64_t>(2, setsFor(machine, rows)); }
+int64_t unrollFor(const Machine &machine, int64_t rows, int64_t steps) {
+  return std::max<int64_t>(2, setsFor(machine, rows, steps));
+}
+
+/// Rows from which on a micro-kernel has accumulators in most registers.
+constexpr int64_t kManyRows = 4;
 
 /// Keeps LLVM from unrolling a loop: a scheduler that sees many steps at once loads ahead of them and spills accumulators.
 void keepRolled(Operation *loop) {
@@ -40,24 +49,28 @@ void keepRolled(Operation *loop) {
   loop->setAttr("llvm.loop_annotation", annotation);
 }
 
+/// Keeps LLVM from moving loads from below to above: no instruction.
+void fenceLoads(KernelBuilder &b) { LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread"); }
+
 /// The body of a micro-kernel.
 struct GroupKernel {
   KernelBuilder &b;
   const PanelFormat &format;
   int64_t rows;
   bool stream;
-  Value a, panel, codesAt, factsAt;
+  Value a, panel, codesAt, scalesAt, sumsAt;
   PanelReader reader;
   SmallVector<Value> rowStarts;
 
   /// Integer sums of a group, index r * 2 + half; `at` is the group's first byte in the panel.
   SmallVector<Value> sumsOfGroup(Value group, Value at) {
     Halves zeros = reader.zeros(at);
-    int64_t steps = format.group / kStepColumns, unroll = unrollFor(b.machine, rows), sets = setsFor(b.machine, rows);
+    int64_t steps = format.group / kStepColumns, unroll = unrollFor(b.machine, rows, steps);
+    int64_t sets = setsFor(b.machine, rows, steps);
     SmallVector<Value> sums;
-    Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
+    Value negatedAt = b.add(sumsAt, b.mul(group, 4));
     for (int64_t r = 0; r < rows; ++r) {
-      Value negated = wordOf(b, a, b.add(b.add(rowStarts[r], facts), 4));
+      Value negated = wordOf(b, a, b.add(rowStarts[r], negatedAt));
       for (Value start : reader.start(negated, zeros))
         sums.push_back(start);
     }
@@ -70,14 +83,7 @@ struct GroupKernel {
         Halves w = reader.step(stepAt, zeros);
         if (stream)
           prefetch(b, panel, stepAt, format.stepBytes());
-        for (int64_t r = 0; r < rows; ++r) {
-          Value at = b.add(b.add(rowStarts[r], codes), b.mul(step, kStepColumns));
-          Value x = broadcastWord(b, a, at, b.getI32Type());
-          for (int64_t j = 0; j < 2; ++j) {
-            Value &sum = s[(u % sets * rows + r) * 2 + j];
-            sum = dotBytes(b, sum, w[j], x);
-          }
-        }
+        multiply(w, b.add(codes, b.mul(step, kStepColumns)), MutableArrayRef(s).slice(u % sets * rows * 2, rows * 2));
       }
       return s;
     };
@@ -90,7 +96,25 @@ struct GroupKernel {
     return sums;
   }
 
-  /// The float sums `y` and those of one group more.
+  /// Adds the products of a step's weights with four columns of each row, which start `at` bytes behind the row's start.
+  void multiply(const Halves &weights, Value at, MutableArrayRef<Value> sums) {
+    auto columns = [&](int64_t r) { return broadcastWord(b, a, b.add(rowStarts[r], at), b.getI32Type()); };
+    // Of many rows, each product reads its own columns and no register holds them: of columns that are there twice or early, LLVM
+    // would make so many that accumulators go to memory.
+    bool many = rows >= kManyRows && format.bits == 8;
+    for (int64_t j = 0; many && j < 2; ++j) {
+      fenceLoads(b);
+      for (int64_t r = 0; r < rows; ++r)
+        sums[r * 2 + j] = dotBytes(b, sums[r * 2 + j], weights[j], columns(r));
+    }
+    for (int64_t r = 0; !many && r < rows; ++r) {
+      Value x = columns(r);
+      for (int64_t j = 0; j < 2; ++j)
+        sums[r * 2 + j] = dotBytes(b, sums[r * 2 + j], weights[j], x);
+    }
+  }
+
+  /// The sums `y` in units of a scale of A and those of one group more.
   KernelBuilder::Yield addGroup(Value group, Value at, ValueRange y) {
     Halves scales;
     if (format.scale)
@@ -99,34 +123,48 @@ struct GroupKernel {
       prefetch(b, panel, at, format.codesAt());
     SmallVector<Value> sums = sumsOfGroup(group, at);
     KernelBuilder::Yield next(y);
-    Value facts = b.add(factsAt, b.mul(group, kGroupFacts));
-    for (int64_t r = 0; r < rows; ++r) {
-      Value scale = broadcastWord(b, a, b.add(rowStarts[r], facts), b.getF32Type());
-      for (int64_t j = 0; j < 2; ++j) {
-        Value exact = arith::SIToFPOp::create(b, b.lanes(b.getF32Type()), sums[r * 2 + j]);
-        next[r * 2 + j] = b.fma(exact, format.scale ? b.mulf(scale, scales[j]) : scale, next[r * 2 + j]);
-      }
+    for (int64_t n = 0; n < 2 * rows; ++n) {
+      Value exact = convert(b, sums[n]);
+      if (!y.empty())
+        next[n] = format.scale ? b.fma(exact, scales[n % 2], next[n]) : b.addf(exact, next[n]);
+      else
+        next.push_back(format.scale ? b.mulf(exact, scales[n % 2]) : exact);
     }
     return next;
   }
+
+  /// Adds `sums` in units of scale number `which` of A to C, whose rows are at element `at` of `c`.
+  void addScaled(ValueRange sums, Value which, Value c, Value at) {
+    Value scaleAt = b.add(scalesAt, b.mul(which, 4));
+    for (int64_t r = 0; r < rows; ++r) {
+      Value scale = broadcastWord(b, a, b.add(rowStarts[r], scaleAt), b.getF32Type());
+      for (int64_t n = 2 * r; n < 2 * r + 2; ++n) {
+        Value place = b.add(at, n * kLanes);
+        b.store(b.fma(sums[n], scale, b.load(c, place)), c, place);
+      }
+    }
+  }
 };
 
-/// The body of the function `(a, rowOffsets, row, codesAt, factsAt, b, bStart, groups, c, cStart)`.
+/// Parameters of a micro-kernel's function, as GroupProduct has them.
+enum Parameter : unsigned { A, RowOffsets, Row, CodesAt, ScalesAt, SumsAt, B, BStart, Groups, C, CStart };
+
 void emitGroupKernel(KernelBuilder &b, ValueRange arguments, const GroupProduct &p, int64_t rows) {
-  auto argument = [&](unsigned n) { return arguments[n]; };
-  Value panel = argument(5), c = argument(8);
-  GroupKernel kernel{b, p.format, rows, p.stream, argument(0), panel, argument(3), argument(4), PanelReader(b, p.format, panel), {}};
+  GroupKernel kernel{b, p.format, rows, p.stream, arguments[A], arguments[B], arguments[CodesAt], arguments[ScalesAt],
+                     arguments[SumsAt], PanelReader(b, p.format, arguments[B]), {}};
   for (int64_t r = 0; r < rows; ++r)
-    kernel.rowStarts.push_back(b.toIndex(b.loadScalar(argument(1), b.add(argument(2), r))));
-  auto place = [&](int64_t n) { return b.add(argument(9), n * kLanes); };
-  SmallVector<Value> before;
-  for (int64_t n = 0; n < 2 * rows; ++n)
-    before.push_back(b.load(c, place(n)));
-  auto sums = b.loop(b.index(0), argument(7), 1, before, [&](Value group, ValueRange y) {
-    return kernel.addGroup(group, b.add(argument(6), b.mul(group, p.format.groupBytes())), y);
+    kernel.rowStarts.push_back(b.toIndex(b.loadScalar(arguments[RowOffsets], b.add(arguments[Row], r))));
+  auto addGroup = [&](Value group, ValueRange y) {
+    return kernel.addGroup(group, b.add(arguments[BStart], b.mul(group, p.format.groupBytes())), y);
+  };
+  b.loop(b.index(0), arguments[Groups], p.groupsPerScale, [&](Value first) {
+    Value which = b.div(first, p.groupsPerScale);
+    if (p.groupsPerScale == 1)
+      return kernel.addScaled(addGroup(first, {}), which, arguments[C], arguments[CStart]);
+    Value end = b.min(b.add(first, p.groupsPerScale), arguments[Groups]);
+    SmallVector<Value> zeros(2 * rows, b.splat(0.0f));
+    kernel.addScaled(b.loop(first, end, 1, zeros, addGroup), which, arguments[C], arguments[CStart]);
   });
-  for (int64_t n = 0; n < 2 * rows; ++n)
-    b.store(sums[n], c, place(n));
 }
 
 /// The body of the function `(panel, start, groups, to, toStart)`.
@@ -161,9 +199,9 @@ SmallVector<int64_t> x86::groupRowBlocks(const Machine &machine, const PanelForm
 }
 
 void x86::emitGroupProduct(KernelBuilder &b, const GroupProduct &p, Value row, int64_t rows, Value cStart) {
-  std::string name = "micro." + p.format.name() + "." + std::to_string(rows) + "x" + std::to_string(kPanel);
+  std::string name = "micro." + p.format.name() + ".x" + std::to_string(p.groupsPerScale) + "." + std::to_string(rows) + "x" + std::to_string(kPanel);
   b.callShared(p.stream ? name + ".stream" : name,
-               {p.a, p.rowOffsets, row, p.codesAt, p.factsAt, p.b, p.bStart, p.groups, p.c, cStart},
+               {p.a, p.rowOffsets, row, p.codesAt, p.scalesAt, p.sumsAt, p.b, p.bStart, p.groups, p.c, cStart},
                [&](KernelBuilder &b, ValueRange arguments) { emitGroupKernel(b, arguments, p, rows); });
 }
 

@@ -5,20 +5,20 @@
 
 namespace qwench::x86 {
 
-/// Bytes of what a row of quantized activations holds of each group behind its codes: scale and negated sum.
-constexpr int64_t kGroupFacts = qwen::QuantType::kGroupFacts;
-
 /// sum + the four products of unsigned bytes of `weights` and signed bytes of `a` in each lane of 32 bits: vectors of kLanes words and of
 /// 4 * kLanes bytes.
 mlir::Value dotBytes(KernelBuilder &b, mlir::Value sum, mlir::Value weights, mlir::Value a);
 
-/// C[rows, 32] += A[rows, groups * G] B[groups * G, 32] without the row scales of B, divided by format.sumFactor().
+/// C[rows, 32] += A[rows, groups * G] B[groups * G, 32] without the row scales of B, divided by format.sumFactor(). The first group
+/// is the first of a scale of A.
 struct GroupProduct {
   PanelFormat format;
+  int64_t groupsPerScale; ///< of A: groups of B, for each of which A has a sum, that share a scale of A
   mlir::Value a;          ///< memref<?xi8>: activations
   mlir::Value rowOffsets; ///< memref<?xi64>: where row i of A starts, in bytes
   mlir::Value codesAt;    ///< bytes from a row's start to the codes of the first group
-  mlir::Value factsAt;    ///< bytes from a row's start to the scale and sum of the first group
+  mlir::Value scalesAt;   ///< bytes from a row's start to the scale of the first group
+  mlir::Value sumsAt;     ///< bytes from a row's start to the negated sum of the first group
   mlir::Value b;          ///< memref<?xi8>: the panel
   mlir::Value bStart;     ///< bytes of `b` before the first group
   mlir::Value groups;

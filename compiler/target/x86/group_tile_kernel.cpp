@@ -15,7 +15,7 @@ constexpr int64_t kZerosAt = 2 * kMostTileRows * kPanel;
 static_assert(kZerosAt + kMostTileRows / kTileRows * 2 * kLanes == kGroupTileSums);
 
 /// A function of these parameters; starts and strides are in bytes, those of C in elements.
-enum Parameter : unsigned { A, AStart, AStride, CodesAt, FactsAt, B, BStart, Groups, C, CStart, Times, Sums };
+enum Parameter : unsigned { A, AStart, AStride, CodesAt, ScalesAt, SumsAt, B, BStart, Groups, C, CStart, Times, Sums };
 
 struct GroupTileKernel {
   KernelBuilder &b;
@@ -71,9 +71,9 @@ struct GroupTileKernel {
     Value at = groupAt(group), from = sumsOf(group);
     Halves zeros = reader.zeros(at), scales = format.scale ? reader.relativeScales(at) : Halves{};
     b.loop(rows, 1, [&](Value row) {
-      Value facts = b.add(b.add(b.add(aStart, b.mul(row, arguments[AStride])), arguments[FactsAt]), b.mul(group, kGroupFacts));
-      Value scale = broadcastWord(b, arguments[A], facts, b.getF32Type());
-      Halves start = reader.start(wordOf(b, arguments[A], b.add(facts, 4)), zeros);
+      Value which = b.add(b.add(aStart, b.mul(row, arguments[AStride])), b.mul(group, 4));
+      Value scale = broadcastWord(b, arguments[A], b.add(which, arguments[ScalesAt]), b.getF32Type());
+      Halves start = reader.start(wordOf(b, arguments[A], b.add(which, arguments[SumsAt])), zeros);
       for (int64_t half = 0; half < 2; ++half) {
         Value place = b.add(b.add(from, b.mul(row, kPanel)), half * kLanes);
         Value found = vector::LoadOp::create(b, wordVector(b), arguments[Sums], ValueRange{place});
@@ -111,9 +111,9 @@ bool x86::groupTilesFit(const Machine &machine, int64_t group) {
 
 void x86::emitGroupTileProduct(KernelBuilder &b, const GroupTileProduct &tile, int64_t rows, Value times, Value cStart) {
   const GroupProduct &p = tile.product;
-  assert(p.format.bits == 8 && groupTilesFit(b.machine, p.format.group));
+  assert(p.format.bits == 8 && p.groupsPerScale == 1 && groupTilesFit(b.machine, p.format.group));
   std::string name = "tiles." + p.format.name() + "." + std::to_string(rows) + "x" + std::to_string(kPanel);
   b.callShared(p.stream ? name + ".stream" : name,
-               {p.a, tile.aStart, b.index(tile.aStride), p.codesAt, p.factsAt, p.b, p.bStart, p.groups, p.c, cStart, times, tile.sums},
+               {p.a, tile.aStart, b.index(tile.aStride), p.codesAt, p.scalesAt, p.sumsAt, p.b, p.bStart, p.groups, p.c, cStart, times, tile.sums},
                [&](KernelBuilder &b, ValueRange arguments) { GroupTileKernel{b, arguments, p.format, p.stream, rows}.emit(); });
 }

@@ -15,6 +15,16 @@ Value KernelBuilder::swiglu(Value gate, Value up) {
   return mulf(divf(gate, addf(one, exp(negated))), up);
 }
 
+Value KernelBuilder::largest(Value vector) {
+  for (int64_t half = kLanes / 2; half; half /= 2) {
+    auto part = [&](int64_t first) {
+      return vector::ExtractStridedSliceOp::create(*this, vector, ArrayRef(first), ArrayRef(half), ArrayRef<int64_t>(1)).getResult();
+    };
+    vector = maxf(part(0), part(half));
+  }
+  return vector::ExtractOp::create(*this, vector, ArrayRef<int64_t>{0});
+}
+
 Value KernelBuilder::load(Value memory, Value at) {
   Type element = cast<MemRefType>(memory.getType()).getElementType();
   Value raw = vector::LoadOp::create(*this, lanes(element), memory, ValueRange{at});

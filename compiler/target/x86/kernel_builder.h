@@ -61,9 +61,8 @@ public:
     return mlir::vector::ReductionOp::create(*this, mlir::vector::CombiningKind::ADD, vector,
                                              mlir::arith::FastMathFlags::reassoc);
   }
-  Value largest(Value vector) {
-    return mlir::vector::ReductionOp::create(*this, mlir::vector::CombiningKind::MAXNUMF, vector);
-  }
+  /// The largest element, of those that are numbers. Halves meet: LLVM reduces maxima with NaN one element after the other.
+  Value largest(Value vector);
   /// silu(gate) * up.
   Value swiglu(Value gate, Value up);
 

@@ -14,6 +14,7 @@ struct Machine {
   bool byteTiles = false;   ///< AMX tiles that multiply bytes
   bool int8Dot = false;     ///< dot products of four bytes: vpdpbusd
   bool byteShuffle = false; ///< shuffles of 64 bytes: vpshufb of AVX-512BW
+  bool byteTable = false;   ///< tables of 64 bytes, looked up by the low six bits of an index: vpermb of AVX-512VBMI
   int64_t firstLevel = 32 << 10;  ///< bytes of a core's first data cache
   /// Bytes that streams are asked for ahead of use: a core reads some 6 bytes a cycle and waits 400 cycles for memory. 0 where
   /// the CPU's own prefetchers do better alone.

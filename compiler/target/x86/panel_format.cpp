@@ -163,6 +163,12 @@ Halves PanelReader::step(Value at, const Halves &zeros) {
     return {load(at), load(b.add(at, 4 * kLanes))};
   auto constant = [&](uint8_t value) { return integers(b, bytes, value); };
   Value raw = load(at);
+  if (format.lookup && b.machine.byteTable) {
+    // An index's bits above the code may be anything; in those of the upper codes a shift of words leaves a neighbour's.
+    auto halves = VectorType::get({2 * kLanes}, b.getIntegerType(16));
+    Value shifted = arith::ShRUIOp::create(b, vector::BitCastOp::create(b, halves, raw), integers(b, halves, 4));
+    return {lookUp(raw), lookUp(vector::BitCastOp::create(b, bytes, shifted))};
+  }
   Halves codes = {arith::AndIOp::create(b, raw, constant(15)), arith::ShRUIOp::create(b, raw, constant(4))};
   if (!format.lookup) {
     if (format.zeroPoints)
@@ -175,15 +181,20 @@ Halves PanelReader::step(Value at, const Halves &zeros) {
       code = arith::AddIOp::create(b, twiceE2M1(b, code), constant(format.bias));
       continue;
     }
-    static constexpr int8_t values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-    SmallVector<int8_t> table(4 * kLanes);
-    for (size_t i = 0; i < table.size(); ++i)
-      table[i] = static_cast<int8_t>(values[i % 16] + format.bias);
-    Value entries = arith::ConstantOp::create(b, DenseElementsAttr::get(bytes, ArrayRef<int8_t>(table)));
-    code = LLVM::CallIntrinsicOp::create(b, bytes, b.getStringAttr("llvm.x86.avx512.pshuf.b.512"),
-                                         ValueRange{entries, code}).getResult(0);
+    code = lookUp(code);
   }
   return codes;
+}
+
+Value PanelReader::lookUp(Value codes) {
+  static constexpr int8_t values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  SmallVector<int8_t> table(4 * kLanes);
+  for (size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<int8_t>(values[i % 16] + format.bias);
+  Type bytes = codes.getType();
+  Value entries = arith::ConstantOp::create(b, DenseElementsAttr::get(cast<VectorType>(bytes), ArrayRef<int8_t>(table)));
+  StringRef intrinsic = b.machine.byteTable ? "llvm.x86.avx512.permvar.qi.512" : "llvm.x86.avx512.pshuf.b.512";
+  return LLVM::CallIntrinsicOp::create(b, bytes, b.getStringAttr(intrinsic), ValueRange{entries, codes}).getResult(0);
 }
 
 Halves PanelReader::start(Value negatedSum, const Halves &zeros) {

@@ -23,7 +23,7 @@ struct PanelFormat {
   bool zeroPoints;
   bool rowScales;     ///< f32 for each row, before the groups
   mlir::Type scale;   ///< of a group; null if only rows have scales
-  int64_t group;      ///< columns of a group of activations, and of the weight's scales if it has any
+  int64_t group;      ///< columns of a sum of activations, and of the weight's scales if it has any
   float factor = 1;   ///< of every scale, for bytes that hold a multiple of the value
 
   /// Of a weight that is read in groups of `group` columns.
@@ -63,6 +63,9 @@ public:
   bool zerosInStart() const { return format.zeroPoints && format.bits == 8; }
 
 private:
+  /// The bytes of e2m1 codes, a table's entries; vpshufb takes no other bits in a code's byte.
+  mlir::Value lookUp(mlir::Value codes);
+
   KernelBuilder &b;
   const PanelFormat &format;
   mlir::Value memory;

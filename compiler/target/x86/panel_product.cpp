@@ -28,6 +28,7 @@ static_assert(kGroupSumsAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kG
 struct GroupSum {
   GroupTileProduct tiles; ///< of all groups: `product` with row offsets, and where rows are consecutive or gathered
   Value count;
+  qwen::QuantType rows;   ///< of A
   int64_t columns;        ///< K'
   bool consecutive, gathered;
 
@@ -35,7 +36,9 @@ struct GroupSum {
     GroupTileProduct tile = tiles;
     GroupProduct &product = tile.product;
     product.format = format, product.b = panel, product.bStart = at, product.groups = groups, product.stream = stream;
-    product.codesAt = b.mul(firstGroup, format.group), product.factsAt = b.add(b.mul(firstGroup, kGroupFacts), columns);
+    product.codesAt = b.mul(firstGroup, format.group);
+    product.scalesAt = b.add(b.mul(b.div(firstGroup, product.groupsPerScale), 4), rows.rowScalesAt(columns));
+    product.sumsAt = b.add(b.mul(firstGroup, 4), rows.rowSumsAt(columns));
     // The first block asks for the panel's codes from memory; the others find them in a cache.
     auto micro = [&](Value row, int64_t rows) {
       auto multiply = [&](bool streams) {
@@ -125,14 +128,16 @@ void PanelProduct::emitFloats(KernelBuilder &b, Value start, Value count, Finish
 }
 
 void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, bool gathered, Finish finish) const {
-  auto format = PanelFormat::of(weight.quant(), cast<qwen::QuantType>(in.element).getGroup());
+  auto rows = cast<qwen::QuantType>(in.element);
+  auto format = PanelFormat::of(weight.quant(), rows.sumColumns());
   int64_t columns = weight.layout.paddedInputs(weight.inputs()), groups = columns / format.group;
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
-  GroupProduct product{format, in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()), {}, {}, {}, {}, {}, products};
+  GroupProduct product{format, rows.getGroup() / format.group, in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()),
+                       {}, {}, {}, {}, {}, {}, products};
   GroupTileProduct tiles{product, {}, in.stride, b.scratchAt(kGroupSumsAt, b.getI32Type())};
   if (gathered)
     tiles.product.a = b.scratchAt(kGatheredAt, b.getI8Type()), tiles.aStride = gatheredStride();
-  GroupSum sum{tiles, count, columns, consecutive, gathered};
+  GroupSum sum{tiles, count, rows, columns, consecutive, gathered};
   b.loop(b.index(0), b.mul(count, kPanel), kLanes, [&](Value i) { b.store(b.splat(0.0f), products, i); });
   Value first = b.add(start, format.headerBytes());
   auto direct = [&](Value group, Value some) {
@@ -251,7 +256,7 @@ void PanelProduct::emitPiece(KernelBuilder &b, Value start, Value first, int64_t
 int64_t PanelProduct::gatheredStride() const {
   if (auto quant = dyn_cast<qwen::QuantType>(in.element)) {
     int64_t columns = weight.layout.paddedInputs(weight.inputs());
-    return llvm::alignTo(columns + columns / quant.getGroup() * kGroupFacts, 64) + 64;
+    return llvm::alignTo(quant.rowBytes(columns), 64) + 64;
   }
   return 2 * (weight.columns() + kTileColumns);
 }
@@ -259,7 +264,7 @@ int64_t PanelProduct::gatheredStride() const {
 int64_t PanelProduct::gatheredRows(const KernelBuilder &b) const {
   auto quant = dyn_cast<qwen::QuantType>(in.element);
   bool floats = in.element.isBF16() && (weight.quant() || weight.type.getElementType().isBF16());
-  if (quant ? !groupTilesFit(b.machine, quant.getGroup()) : !b.machine.tiles || !floats || weight.columns() % kTileColumns)
+  if (quant ? !groupTilesFit(b.machine, quant.sumColumns()) : !b.machine.tiles || !floats || weight.columns() % kTileColumns)
     return 0;
   int64_t most = (kScratchBytes - kGatheredAt) / gatheredStride();
   return std::min(most / kTileRows * kTileRows, kMostTileRows);
@@ -267,7 +272,7 @@ int64_t PanelProduct::gatheredRows(const KernelBuilder &b) const {
 
 int64_t PanelProduct::fewRows(const KernelBuilder &b) const {
   if (auto quant = dyn_cast<qwen::QuantType>(in.element))
-    return groupRowBlocks(b.machine, PanelFormat::of(weight.quant(), quant.getGroup())).front();
+    return groupRowBlocks(b.machine, PanelFormat::of(weight.quant(), quant.sumColumns())).front();
   return weight.quant() ? 0 : kMinTileBlock; // quantized ones are widened for tiles only
 }
 

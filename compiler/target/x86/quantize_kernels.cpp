@@ -10,69 +10,82 @@ using namespace qwench::qwen;
 
 namespace {
 
-/// One group of a row: `valid` of its columns are there, the others are zeros.
+/// One group of a row: `valid` of its columns are there, the others up to whole sums are zeros.
 struct GroupWriter {
   KernelBuilder &b;
-  Value to, codes, facts; ///< memref<?xi8>, first byte of the group's codes, byte of its scale and sum
-  int64_t group, valid;
+  Value to, codes, scale, sums; ///< memref<?xi8>, first byte of the group's codes, bytes of its scale and its sums
+  int64_t sumColumns, valid;
   llvm::function_ref<Value(Value)> load; ///< 16 columns of the group from a column of it on
 
-  /// Calls body(column, values) for each vector that holds columns, and gives what it carries.
-  Value fold(Value init, llvm::function_ref<Value(Value, Value, Value)> body) {
-    int64_t whole = valid / kLanes * kLanes;
-    Value result = b.loop(b.index(0), b.index(whole), kLanes, {init}, [&](Value column, ValueRange carried) {
+  /// Calls body(column, values, carried) for each vector of `count` columns from `first` on, and gives what it carries.
+  Value fold(Value first, int64_t count, Value init, llvm::function_ref<Value(Value, Value, Value)> body) {
+    int64_t whole = count / kLanes * kLanes;
+    Value result = b.loop(b.index(0), b.index(whole), kLanes, {init}, [&](Value c, ValueRange carried) {
+      Value column = b.add(first, c);
       return KernelBuilder::Yield{body(column, load(column), carried[0])};
     })[0];
-    if (whole == valid)
+    if (whole == count)
       return result;
     SmallVector<bool> there(kLanes, false);
-    std::fill_n(there.begin(), valid - whole, true);
+    std::fill_n(there.begin(), count - whole, true);
     Value mask = arith::ConstantOp::create(b, DenseElementsAttr::get(b.lanes(b.getI1Type()), ArrayRef<bool>(there)));
-    Value column = b.index(whole);
+    Value column = b.add(first, whole);
     return body(column, arith::SelectOp::create(b, mask, load(column), b.splat(0.0f)), result);
   }
 
   void emit() {
-    Value largest = b.largest(fold(b.splat(0.0f), [&](Value, Value x, Value most) {
-      return b.maxf(most, math::AbsFOp::create(b, x));
-    }));
+    // Magnitudes order as their bits do, with NaN above all numbers: its scale shows it.
+    Value most = fold(b.index(0), valid, words(b, 0), [&](Value, Value x, Value most) -> Value {
+      return arith::MaxUIOp::create(b, most, andi(b, toBits(b, x), 0x7fffffff));
+    });
+    Value bits = vector::ReductionOp::create(b, vector::CombiningKind::MAXUI, most);
+    Value largest = arith::BitcastOp::create(b, b.getF32Type(), bits);
+    storeWord(b.mulf(largest, b.f32(1.0f / 127)), scale);
     Value some = arith::CmpFOp::create(b, arith::CmpFPredicate::ONE, largest, b.f32(0));
     Value perUnit = b.splat(arith::SelectOp::create(b, some, b.divf(b.f32(127), largest), b.f32(0)));
-    Value sums = fold(words(b, 0), [&](Value column, Value x, Value sum) {
+    int64_t whole = valid / sumColumns;
+    b.loop(whole, 1, [&](Value sum) { round(sum, sumColumns, perUnit); });
+    if (valid % sumColumns)
+      round(b.index(whole), valid % sumColumns, perUnit);
+  }
+
+  /// Writes the codes of sum number `n`, of which `count` columns are there, and their negated sum.
+  void round(Value n, int64_t count, Value perUnit) {
+    Value first = b.mul(n, sumColumns);
+    Value negated = fold(first, count, words(b, 0), [&](Value column, Value x, Value sum) {
       Value bits = toBits(b, b.fma(x, perUnit, b.splat(kRounder)));
       Value code = arith::TruncIOp::create(b, b.lanes(b.getI8Type()), bits);
       vector::StoreOp::create(b, code, to, ValueRange{b.add(codes, column)});
       return addi(b, sum, subi(b, words(b, kRounderBits), bits));
     });
     Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.lanes(b.getI8Type())));
-    for (int64_t column = llvm::alignTo(valid, kLanes); column < group; column += kLanes)
-      vector::StoreOp::create(b, none, to, ValueRange{b.add(codes, column)});
-    storeWord(b.mulf(largest, b.f32(1.0f / 127)), 0);
-    storeWord(vector::ReductionOp::create(b, vector::CombiningKind::ADD, sums), 4);
+    for (int64_t column = llvm::alignTo(count, kLanes); column < sumColumns; column += kLanes)
+      vector::StoreOp::create(b, none, to, ValueRange{b.add(codes, b.add(first, column))});
+    storeWord(vector::ReductionOp::create(b, vector::CombiningKind::ADD, negated), b.add(sums, b.mul(n, 4)));
   }
 
-  void storeWord(Value word, int64_t offset) {
+  void storeWord(Value word, Value at) {
     Value one = vector::BroadcastOp::create(b, VectorType::get({1}, word.getType()), word);
     Value bytes = vector::BitCastOp::create(b, VectorType::get({4}, b.getI8Type()), one);
-    vector::StoreOp::create(b, bytes, to, ValueRange{b.add(facts, offset)});
+    vector::StoreOp::create(b, bytes, to, ValueRange{at});
   }
 };
 
 } // namespace
 
 void x86::quantizeRow(KernelBuilder &b, const Rows &out, Value row, llvm::function_ref<Value(Value)> load) {
-  int64_t group = cast<QuantType>(out.element).getGroup(), groups = llvm::divideCeil(out.width, group);
-  Value start = b.mul(row, out.stride), facts = b.add(start, groups * group);
+  auto type = cast<QuantType>(out.element);
+  int64_t group = type.getGroup(), sums = type.sumColumns(), whole = out.width / group;
+  Value start = b.mul(row, out.stride);
+  Value scalesAt = b.add(start, type.rowScalesAt(out.width)), sumsAt = b.add(start, type.rowSumsAt(out.width));
   auto emit = [&](Value g, int64_t valid) {
     Value first = b.mul(g, group);
-    GroupWriter{b, out.memory, b.add(start, first), b.add(facts, b.mul(g, kGroupFacts)), group, valid, [&](Value column) {
-                  return load(b.add(first, column));
-                }}.emit();
+    GroupWriter{b, out.memory, b.add(start, first), b.add(scalesAt, b.mul(g, 4)), b.add(sumsAt, b.mul(g, group / sums * 4)),
+                sums, valid, [&](Value column) { return load(b.add(first, column)); }}.emit();
   };
-  int64_t whole = out.width / group;
   b.loop(whole, 1, [&](Value g) { emit(g, group); });
-  if (whole < groups)
-    emit(b.index(whole), out.width - whole * group);
+  if (out.width % group)
+    emit(b.index(whole), out.width % group);
 }
 
 void x86::emitQuantize(KernelBuilder &b, Operation *op) {

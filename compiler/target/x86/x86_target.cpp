@@ -56,7 +56,7 @@ public:
     p.matrixLayout = [](Type element, bool pairHalves) {
       int64_t depth = element.isF32() ? 1 : 2, align = x86::kPanel;
       if (auto quant = dyn_cast<qwen::QuantType>(element)) {
-        align = activationGroup(quant);
+        align = activationSums(quant);
         if (quant.isInteger())
           depth = x86::kStepColumns;
       }
@@ -70,10 +70,9 @@ public:
       auto quant = dyn_cast<qwen::QuantType>(element);
       MLIRContext *context = element.getContext();
       // Where tiles of bytes do not take groups, panels are widened for tiles of bf16.
-      bool widened = machine.tiles && rowBound > few && quant && !x86::groupTilesFit(machine, activationGroup(quant));
+      bool widened = machine.tiles && rowBound > few && quant && !x86::groupTilesFit(machine, activationSums(quant));
       if (quant && quant.isInteger() && !widened)
-        return qwen::QuantType::get(context, IntegerType::get(context, 8), activationGroup(quant), Float32Type::get(context),
-                                    1, false, false);
+        return activations(context, activationSums(quant));
       // Codes of e4m3 become f32 in registers where few rows meet them.
       if (quant && !quant.isInteger() && rowBound <= few)
         return Float32Type::get(context);
@@ -168,13 +167,24 @@ private:
     m.tiles = m.bf16Dot && features.lookup("amx-tile") && features.lookup("amx-bf16");
     m.int8Dot = features.lookup("avx512vnni");
     m.byteShuffle = features.lookup("avx512bw");
+    m.byteTable = features.lookup("avx512vbmi");
     m.firstLevel = x86::firstLevelCache(cpu);
     m.fetchAhead = x86::fetchAhead(cpu);
     return m;
   }
 
-  /// Columns of activations that share a scale in products with a weight: the weight's group, or one that costs little.
-  static int64_t activationGroup(qwen::QuantType weight) { return weight.getGroup() ? weight.getGroup() : 128; }
+  /// Columns of activations that share a scale, at least: so many groups of 16 cost little more than integers alone.
+  static constexpr int64_t kActivationGroup = 128;
+
+  /// Columns of activations that have a sum in products with a weight: the weight's group, or one that costs little.
+  static int64_t activationSums(qwen::QuantType weight) { return weight.getGroup() ? weight.getGroup() : kActivationGroup; }
+
+  /// The element of activations with a sum for each `sums` columns.
+  static qwen::QuantType activations(MLIRContext *context, int64_t sums) {
+    int64_t group = sums < kActivationGroup ? kActivationGroup / sums * sums : sums;
+    return qwen::QuantType::get(context, IntegerType::get(context, 8), group, Float32Type::get(context), 1, false, false,
+                                sums == group ? 0 : sums);
+  }
 
   /// The CPU's extensions among those that are checked at start; generated code uses no others.
   SmallVector<StringRef> usedFeatures() const {

@@ -51,7 +51,7 @@ std::string qwench::cacheFormatNames() {
 /// divide a head), 8 bits a scale for each head's vector.
 static Type cacheElement(MLIRContext *context, CacheFormat format, int64_t dim) {
   Builder b(context);
-  auto rows = [&](Type storage) { return QuantType::get(context, storage, 0, b.getF32Type(), 1, false, false); };
+  auto rows = [&](Type storage) { return QuantType::get(context, storage, 0, b.getF32Type(), 1, false, false, 0); };
   switch (format) {
   case CacheFormat::BF16:
     return b.getBF16Type();
@@ -62,7 +62,7 @@ static Type cacheElement(MLIRContext *context, CacheFormat format, int64_t dim) 
   case CacheFormat::Int8:
     return rows(b.getI8Type());
   case CacheFormat::Int4:
-    return QuantType::get(context, b.getIntegerType(4), dim % 32 ? 16 : 32, b.getF16Type(), 1, true, false);
+    return QuantType::get(context, b.getIntegerType(4), dim % 32 ? 16 : 32, b.getF16Type(), 1, true, false, 0);
   }
   return {};
 }

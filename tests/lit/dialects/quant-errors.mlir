@@ -26,8 +26,18 @@ func.func private @zero(tensor<64x!qwen.quant<f4E2M1FN, group = 32, scale = f16,
 
 // -----
 
+// expected-error@+1 {{expected sums with codes of i8 only, of a multiple of 16 columns that divides the group, found 48}}
+func.func private @sums(tensor<64x!qwen.quant<i8, group = 64, scale = f32, sums = 48>>)
+
+// -----
+
+// expected-error@+1 {{expected sums with codes of i8 only, of a multiple of 16 columns that divides the group, found 32}}
+func.func private @sums(tensor<64x!qwen.quant<i4, group = 64, scale = f32, sums = 32>>)
+
+// -----
+
 func.func @result(%x: tensor<?x128xf32>) {
-  // expected-error@+1 {{expected a result of !qwen.quant<i8, group = G, scale = f32>, found 'f32'}}
+  // expected-error@+1 {{expected a result of !qwen.quant<i8, group = G, scale = f32, sums = S>, found 'f32'}}
   %0 = qwen.quantize(%x) : (tensor<?x128xf32>) -> tensor<?x128xf32>
   return
 }

@@ -14,6 +14,8 @@ qwen.weight @fp8 : tensor<64x128x!qwen.quant<f8E4M3FN, group = 128, scale = f32,
 func.func @quantize(%x: tensor<?x128xf32>, %y: memref<?x128xbf16>, %q: memref<?x128x!qwen.quant<i8, group = 64, scale = f32>, strided<[192, 1]>>) {
   // CHECK: qwen.quantize(%{{.*}}) : (tensor<?x128xf32>) -> tensor<?x128x!qwen.quant<i8, group = 64, scale = f32>>
   %0 = qwen.quantize(%x) : (tensor<?x128xf32>) -> tensor<?x128x!qwen.quant<i8, group = 64, scale = f32>>
+  // CHECK: tensor<?x128x!qwen.quant<i8, group = 128, scale = f32, sums = 32>>
+  %1 = qwen.quantize(%x) : (tensor<?x128xf32>) -> tensor<?x128x!qwen.quant<i8, group = 128, scale = f32, sums = 32>>
   // CHECK: qwen.quantize(%{{.*}}) outs(%{{.*}}) {tile = array<i64: 1>}
   qwen.quantize(%y) outs(%q) {tile = array<i64: 1>} : (memref<?x128xbf16>, memref<?x128x!qwen.quant<i8, group = 64, scale = f32>, strided<[192, 1]>>) -> ()
   return

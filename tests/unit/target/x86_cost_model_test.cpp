@@ -19,7 +19,7 @@ struct InputsPerPass : testing::Test {
   Type codes(int64_t group, bool rows = false) {
     Type storage = IntegerType::get(&context, rows ? 8 : 4);
     Type scale = rows ? f32() : Type(Float16Type::get(&context));
-    return qwen::QuantType::get(&context, storage, group, scale, 1, false, false);
+    return qwen::QuantType::get(&context, storage, group, scale, 1, false, false, 0);
   }
 
   MLIRContext context;
@@ -60,7 +60,7 @@ TEST_F(InputsPerPass, AreNotMoreThanThereAre) {
 
 TEST_F(InputsPerPass, AreNoMoreThanThePiecesOfAPanelHold) {
   // int8 with a scale a row: no scales in the groups, so that 18 of them fit the cache's share.
-  Type weight = qwen::QuantType::get(&context, IntegerType::get(&context, 8), 0, f32(), 1, false, false);
+  Type weight = qwen::QuantType::get(&context, IntegerType::get(&context, 8), 0, f32(), 1, false, false, 0);
   for (int64_t firstLevel : {32 << 10, 48 << 10, 1 << 20}) {
     machine.firstLevel = firstLevel;
     for (int64_t inputs : {1024, 1152, 2048, 12288})
