@@ -35,7 +35,8 @@ LogitRuns::LogitRuns(KernelBuilder &b, const Buffer &in, Value start, Value cand
     : Integers(b), in(in), start(start), candidates(candidates), runs(llvm::divideCeil(in.width, length())),
       share(llvm::divideCeil(runs, b.subgroups)), maxima(b.shared(runs, b.getI32Type())),
       partials(b.shared(2 * b.subgroups, i64)), listed(b.shared(b.subgroups * share, b.getI32Type())),
-      listedCount(b.shared(b.subgroups, b.getI32Type())) {
+      listedCount(b.shared(b.subgroups, b.getI32Type())),
+      numbers(b.shared(std::max(runs, b.subgroups * b.threads()), i64)) {
   findMaxima();
 }
 
@@ -148,20 +149,83 @@ LogitRuns::Yield LogitRuns::overThreads(Value end, ValueRange inits, llvm::funct
   });
 }
 
-Value LogitRuns::countFrom(Value key) {
-  Value least = narrow(key);
-  auto mine = overRuns(least, integer(0), [&](Value run, ValueRange sum) {
-    return Yield{b.add(sum[0], total(ones(atLeast(read(run).second, b.splat(least, kPiece)))))};
-  });
-  return blockSums(subgroupSum(mine[0], 1))[0];
-}
-
 Value LogitRuns::countRunsFrom(Value key) {
   Value least = narrow(key);
   auto mine = overThreads(b.index(runs), integer(0), [&](Value run, Value inside, ValueRange sum) {
     return Yield{b.add(sum[0], ones(b.both(inside, atLeast(maximum(run), least))))};
   });
   return blockSums(subgroupSum(mine[0], 1))[0];
+}
+
+
+//===-- Bins ------------------------------------------------------------------------------------------------------===//
+
+/// Each thread has bins of its own: no atomics, and no two threads in one bank. Keys outside [low, low + range) count nothing.
+void LogitRuns::fillBins(Value low, Value range, Value shift, llvm::function_ref<Value(Value, Value)> values) {
+  auto place = [&](Value bin) { return b.add(b.mul(bin, b.threads()), b.thread); };
+  for (int64_t bin = 0; bin < b.subgroups; ++bin)
+    b.storeScalar(integer(0), numbers, place(b.index(bin)));
+  Value least = narrow(low), last = b.splat(b.i32(b.subgroups - 1), kPiece);
+  overRuns(least, {}, [&](Value run, ValueRange) {
+    auto [logits, keys] = read(run);
+    Value above = b.sub(keys, b.splat(least, kPiece)); // as bits, whose number is below 2^32
+    Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, above, b.splat(narrow(range), kPiece));
+    Value counts = values(inside, logits); // 0 of those outside, whatever their bin
+    Value bins = arith::MinUIOp::create(b, arith::ShRUIOp::create(b, above, b.splat(narrow(shift), kPiece)), last);
+    for (int64_t i = 0; i < kPiece; ++i) {
+      Value at = place(b.toIndex(b.extract(bins, i)));
+      b.storeScalar(b.add(b.loadScalar(numbers, at), b.extract(counts, i)), numbers, at);
+    }
+    return Yield();
+  });
+  b.barrier();
+}
+
+/// Of all threads: a subgroup adds up a bin.
+LogitRuns::Yield LogitRuns::binSums() {
+  Value sum = integer(0), from = b.mul(b.subgroup, b.threads());
+  for (int64_t i = 0; i < b.subgroups; ++i)
+    sum = b.add(sum, b.loadScalar(numbers, b.add(b.add(from, i * b.device.subgroupSize), b.lane)));
+  sum = subgroupSum(sum, 3);
+  b.when(b.equal(b.lane, b.index(0)), [&] { b.storeScalar(sum, partials, b.subgroup); });
+  b.barrier();
+  Yield sums;
+  for (int64_t bin = 0; bin < b.subgroups; ++bin)
+    sums.push_back(b.loadScalar(partials, b.index(bin)));
+  b.barrier(); // the next ones are written there
+  return sums;
+}
+
+LogitRuns::Reached LogitRuns::reach(Value low, Value end, Value wanted, llvm::function_ref<Value(Value, Value)> values) {
+  const int64_t bits = llvm::Log2_64(b.subgroups);
+  auto shiftFor = [&](Value range) { // the least with which the last key of a range is in the last bin
+    Value used = b.sub(integer(64 - bits), math::CountLeadingZerosOp::create(b, b.sub(range, integer(1))));
+    return b.max(used, integer(0));
+  };
+  SmallVector<Type> types(3, i64);
+  SmallVector<Location> locations(3, b.getLoc());
+  auto loop = scf::WhileOp::create(b, types, ValueRange{low, end, integer(0)});
+  OpBuilder::InsertionGuard guard(b);
+  Block *before = b.createBlock(&loop.getBefore(), {}, types, locations);
+  Value more = b.less(next(before->getArgument(0)), before->getArgument(1));
+  scf::ConditionOp::create(b, more, before->getArguments());
+  Block *after = b.createBlock(&loop.getAfter(), {}, types, locations);
+  Value from = after->getArgument(0), to = after->getArgument(1), above = after->getArgument(2);
+  Value range = b.sub(to, from), shift = shiftFor(range);
+  fillBins(from, range, shift, values);
+  Yield sums = binSums();
+  // From the last bin down sums only grow: the first that is enough is the one to go on in.
+  Value chosen = integer(0), sum = above;
+  for (int64_t bin = b.subgroups - 1; bin > 0; --bin) {
+    sum = b.add(sum, sums[bin]);
+    Value enough = atLeast(sum, wanted);
+    chosen = b.add(chosen, ones(enough));
+    above = b.select(enough, above, sum);
+  }
+  Value first = b.add(from, arith::ShLIOp::create(b, chosen, shift));
+  Value last = b.min(to, b.add(first, arith::ShLIOp::create(b, integer(1), shift)));
+  scf::YieldOp::create(b, ValueRange{first, last, above});
+  return {loop.getResult(0), loop.getResult(2)};
 }
 
 } // namespace qwench::gpu

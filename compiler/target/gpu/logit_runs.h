@@ -62,12 +62,22 @@ public:
   /// All threads run as often, so that those of a subgroup stay together.
   Yield overThreads(Value end, mlir::ValueRange inits, llvm::function_ref<Yield(Value, Value, mlir::ValueRange)> body);
 
-  /// Candidates whose key is at least this (i64), and runs that hold one: at most as many.
-  Value countFrom(Value key);
+  /// Runs that hold a candidate whose key is at least this (i64): at most as many as there are such candidates.
   Value countRunsFrom(Value key);
+
+  /// A key, and what the candidates with greater ones sum to; i64.
+  struct Reached {
+    Value key, above;
+  };
+  /// Of the candidates of listed runs the greatest key from which on they sum to `wanted` at least, or `low` if that is not below
+  /// `end`. `values` gives what each of a piece counts, from its logits: 0 where the condition `inside` does not hold. Each round
+  /// cuts the keys into as many bins as the block has subgroups, and goes on in one: 11 rounds at most.
+  Reached reach(Value low, Value end, Value wanted, llvm::function_ref<Value(Value inside, Value logits)> values);
 
 private:
   void findMaxima();
+  void fillBins(Value low, Value range, Value shift, llvm::function_ref<Value(Value, Value)> values);
+  Yield binSums();
   Yield combine(mlir::ValueRange values, llvm::function_ref<Value(Value, Value)> two);
 
   Buffer in;
@@ -76,6 +86,10 @@ private:
   int64_t share; ///< most runs of a subgroup
   // Workgroup memory: i32 [runs], i64 [2 * subgroups], i32 [subgroups, share] and how many of them there are.
   Value maxima, partials, listed, listedCount;
+
+protected:
+  /// i64 [subgroups, threads], and at least [runs]: bins of each thread while reach() runs, free at other times.
+  Value numbers;
 };
 
 } // namespace qwench::gpu

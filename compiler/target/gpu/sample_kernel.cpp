@@ -1,7 +1,7 @@
 // Drawing tokens: a block takes a row of logits.
 //
-// Nothing is sorted: what top-k and top-p keep is a threshold, and how many of the logits that are equal to it, found by
-// bisection over the keys. With top-k about k runs are read for it. So is the token found, by bisection over ids.
+// Nothing is sorted: what top-k and top-p keep is a threshold, and how many of the logits that are equal to it, found three bits
+// of the key at a time. With top-k about k runs are read for it. The token is found by bisection over ids.
 #include "compiler/target/gpu/kernels.h"
 #include "compiler/target/gpu/logit_runs.h"
 #include "runtime/abi/program.h"
@@ -142,8 +142,8 @@ Threshold Sampler::likeliest(Value k) {
   Value end = next(top);
   Value bound = bisect(integer(kNoKey), end, [&](Value key) { return atLeast(countRunsFrom(key), k); });
   keep(bound);
-  Value key = bisect(bound, end, [&](Value key) { return atLeast(countFrom(key), k); });
-  Value equal = b.sub(k, countFrom(next(key)));
+  auto [key, above] = reach(bound, end, k, [&](Value inside, Value) { return ones(inside); });
+  Value equal = b.sub(k, above);
   return {key, b.select(b.equal(key, integer(kNoKey)), integer(0), equal)}; // there are fewer than k
 }
 
@@ -153,8 +153,8 @@ Threshold Sampler::share(Value p, Threshold from) {
   Value wanted = b.max(shareOf(p, all), integer(1));
   Value bound = bisect(from.key, next(top), [&](Value key) { return atLeast(maximaFrom(key), wanted); });
   keep(bound);
-  Value key = bisect(bound, next(top), [&](Value key) { return atLeast(weightFrom(key), wanted); });
-  Value missing = b.sub(wanted, weightFrom(next(key))), each = b.max(weightOfKey(key), integer(1));
+  auto [key, above] = reach(bound, next(top), wanted, [&](Value inside, Value logits) { return weightsWhere(inside, logits); });
+  Value missing = b.sub(wanted, above), each = b.max(weightOfKey(key), integer(1));
   // The quotient is below 2^22: in f64 it is exact, or between its neighbours.
   Value whole = toInteger(b.divf(toReal(missing), toReal(each)));
   return {key, b.add(whole, ones(b.less(b.mul(whole, each), missing)))};
@@ -184,7 +184,7 @@ Kept Sampler::keptOf(Value logits, Value keys) {
 }
 
 void Sampler::sumRuns() {
-  runWeights = b.shared(count(), i64), runEqual = b.shared(count(), b.getI32Type());
+  runWeights = numbers, runEqual = b.shared(count(), b.getI32Type());
   overThreads(b.index(count()), {}, [&](Value run, Value inside, ValueRange) {
     b.when(inside, [&] {
       b.storeScalar(integer(0), runWeights, run);
