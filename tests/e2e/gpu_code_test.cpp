@@ -131,8 +131,9 @@ TEST_P(AmdResources, NoKernelUsesScratchOrSpills) {
   for (const char *label : {".private_segment_fixed_size:", ".vgpr_spill_count:"})
     for (int number : numbersAfter(text, label))
       EXPECT_EQ(number, 0) << label;
-  // A whole step outlives what CDNA has of scalar registers by some, which lie in the lanes of one vector register.
-  const int lanes = GetParam().schedule == "persistent" && GetParam().gpu.starts_with("gfx9") ? 64 : 0;
+  // A whole step outlives what CDNA has of scalar registers by a few, which lie in lanes of a vector register: 8 at most here, and
+  // none of most models.
+  const int lanes = GetParam().schedule == "persistent" && GetParam().gpu.starts_with("gfx9") ? 16 : 0;
   for (int number : numbersAfter(text, ".sgpr_spill_count:"))
     EXPECT_LE(number, lanes);
   for (int bytes : numbersAfter(text, ".group_segment_fixed_size:"))

@@ -86,15 +86,21 @@ protected:
 
   bool isF32() const { return GetParam().type == ElementType::F32; }
 
+  /// Rows of a prompt from `first` on, with the outputs that transformers' logits are known of.
+  static evaluator::BatchRows chunkOf(const Prompt &prompt, size_t first, size_t count, int32_t slot) {
+    evaluator::BatchRows rows = rowsOf(prompt.tokens, first, count, slot, prompt.tokens.size());
+    for (int32_t position : prompt.positions)
+      if (position >= static_cast<int32_t>(first) && position < static_cast<int32_t>(first + count))
+        rows.outputRows.push_back(position - static_cast<int32_t>(first));
+    return rows;
+  }
+
   /// Logits [positions, V] of a prompt whose last `decoded` rows go through decode one by one.
   std::vector<float> logitsOf(const Prompt &prompt, int32_t slot, size_t decoded) {
     size_t n = prompt.tokens.size();
     std::vector<float> all;
     auto step = [&](size_t first, size_t count, bool decode) {
-      evaluator::BatchRows rows = rowsOf(prompt.tokens, first, count, slot, n);
-      for (int32_t position : prompt.positions)
-        if (position >= static_cast<int32_t>(first) && position < static_cast<int32_t>(first + count))
-          rows.outputRows.push_back(position - static_cast<int32_t>(first));
+      evaluator::BatchRows rows = chunkOf(prompt, first, count, slot);
       auto logits = program->forward(rows, decode);
       ASSERT_TRUE(logits) << prompt.name << ": " << logits.error().message;
       all.insert(all.end(), logits->begin(), logits->end());
@@ -149,6 +155,50 @@ TEST_P(golden, logits_are_those_of_transformers) {
   EXPECT_LE(sum / divergences.size(), isF32() ? 1e-6 : 1.5 * bf16Divergence());
 }
 
+class golden_batches : public golden {};
+
+/// The first `count` tokens of a prompt, and what is known of them.
+Prompt headOf(Prompt prompt, size_t count) {
+  if (prompt.tokens.size() <= count)
+    return prompt;
+  const size_t vocabulary = prompt.logits.size() / prompt.positions.size();
+  prompt.tokens.resize(count);
+  std::erase_if(prompt.positions, [&](int32_t position) { return position >= static_cast<int32_t>(count); });
+  prompt.logits.resize(prompt.positions.size() * vocabulary);
+  return prompt;
+}
+
+// Two prompts side by side: the first rows through prefill, then chunks of both in one decode step, of several rows and of one.
+TEST_P(golden_batches, are_those_of_transformers) {
+  std::vector<Prompt> pair;
+  for (const Prompt &prompt : prompts)
+    if (prompt.tokens.size() > 8 && pair.size() < 2)
+      pair.push_back(headOf(prompt, 50));
+  ASSERT_EQ(pair.size(), 2u);
+  std::vector<float> found[2];
+  size_t done[2] = {};
+  auto step = [&](size_t rest, bool decode) { // what then remains of each
+    evaluator::BatchRows rows;
+    size_t outputs[2];
+    for (int i : {0, 1}) {
+      size_t count = pair[i].tokens.size() - rest - done[i];
+      evaluator::BatchRows chunk = chunkOf(pair[i], done[i], count, i);
+      outputs[i] = chunk.outputRows.size();
+      append(rows, chunk);
+      done[i] += count;
+    }
+    auto logits = program->forward(rows, decode);
+    ASSERT_TRUE(logits) << logits.error().message;
+    size_t all = outputs[0] + outputs[1], first = all ? logits->size() / all * outputs[0] : 0;
+    found[0].insert(found[0].end(), logits->begin(), logits->begin() + first);
+    found[1].insert(found[1].end(), logits->begin() + first, logits->end());
+  };
+  for (size_t rest : {5, 2, 1, 0})
+    step(rest, /*decode=*/rest < 5);
+  for (int i : {0, 1})
+    compare(pair[i], found[i]);
+}
+
 class golden_tokens : public golden {};
 
 TEST_P(golden_tokens, are_those_of_transformers_and_of_the_runtime) {
@@ -190,6 +240,11 @@ std::string nameOf(const testing::TestParamInfo<Case> &info) {
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(model, golden, testing::ValuesIn(cases()), nameOf);
+INSTANTIATE_TEST_SUITE_P(model, golden_batches,
+                         testing::Values(Case{"dense-sliding-upper", ElementType::F32, 32, gpu::MatrixUnit::None, gpu::Schedule::Persistent},
+                                         Case{"moe-odd-sizes", ElementType::F32, 64, gpu::MatrixUnit::None, gpu::Schedule::Persistent},
+                                         Case{"moe-base", ElementType::F32, 32}),
+                         nameOf);
 INSTANTIATE_TEST_SUITE_P(model, golden_tokens,
                          testing::Values(Case{"dense-base", ElementType::F32, 32}, Case{"moe-odd-sizes", ElementType::F32, 64}), nameOf);
 

@@ -52,6 +52,7 @@ struct Case {
   gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
   const char *format = "";                            ///< of the weights, if they are quantized
   std::optional<CacheFormat> cache = std::nullopt; ///< if it is not the type's
+  gpu::Schedule schedule = gpu::Schedule::Graph;
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -126,13 +127,13 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   if (quantized) // the evaluator is to see the formats
     kept = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
   gpu::Device device = gpu_on_cpu::deviceOf(GetParam().matrix, GetParam().subgroupSize);
-  auto program = gpu_on_cpu::Program::create(*module, device, source, 3, 200);
+  auto program = gpu_on_cpu::Program::create(*module, device, source, 3, 200, GetParam().schedule);
   ASSERT_TRUE(program) << program.error().message;
 
-  const std::vector<int32_t> first = {3, 41, 59, 26, 53, 58, 17, 33, 23, 64, 62},
-                             second = {27, 18, 28, 18, 28, 45, 60, 45, 2};
+  const std::vector<int32_t> first = {3, 41, 59, 26, 53, 58, 17, 33, 23, 64, 62, 5, 31},
+                             second = {27, 18, 28, 18, 28, 45, 60, 45, 2, 8, 11, 44};
   std::vector<int32_t> third; // rows enough for several tiles, and for a dispatch of many pairs
-  for (int32_t i = 0; i < GetParam().longest; ++i)
+  for (int32_t i = 0; i <= GetParam().longest; ++i)
     third.push_back(i * i % 61);
   std::vector<std::pair<evaluator::BatchRows, bool>> steps; // whether through decode
   steps.push_back({rowsOf(first, 0, 9, 0, 9), false});
@@ -142,9 +143,15 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   steps.push_back({rowsOf(second, 7, 1, 1, 9), true});
   append(steps.back().first, rowsOf(first, 10, 1, 0, 11));
   steps.push_back({rowsOf(second, 8, 1, 1, 9), true});
-  size_t most = third.size() - 1;
+  size_t most = third.size() - 2;
   steps.push_back({rowsOf(third, 0, most, 2, most), false});
   steps.push_back({rowsOf(third, most, 1, 2, most + 1), true});
+  // A batch with a chunk of several rows through decode, a chunk through prefill behind it, and decode again.
+  steps.push_back({rowsOf(first, 11, 1, 0, 12), true});
+  append(steps.back().first, rowsOf(second, 9, 2, 1, 11));
+  append(steps.back().first, rowsOf(third, most + 1, 1, 2, most + 2));
+  steps.push_back({rowsOf(second, 11, 1, 1, 12), false});
+  append(steps.back().first, rowsOf(first, 12, 1, 0, 13));
   evaluator::NamedWeights rounded([&](const std::string &name) -> Result<std::vector<float>> {
     Result<hf::TensorView> found = source.find(name);
     if (!found)
@@ -186,6 +193,12 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   }
 }
 
+/// The same with decode steps that are one kernel.
+Case persistent(Case c) {
+  c.schedule = gpu::Schedule::Persistent;
+  return c;
+}
+
 using Unit = gpu::MatrixUnit;
 INSTANTIATE_TEST_SUITE_P(
     on, kernels,
@@ -215,7 +228,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"odd_mixture_int4_cache_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "", CacheFormat::Int4},
                     Case{"wide_heads_int4_cache_unfused_64", kWideHeads, false, 64, 20, ElementType::F32, Unit::None, "", CacheFormat::Int4},
                     Case{"odd_mixture_int4_cache_mma_sync", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync, "", CacheFormat::Int4},
-                    Case{"odd_mixture_fp8_cache_mfma", kOddMixture, true, 64, 90, ElementType::BF16, Unit::Mfma, "", CacheFormat::FP8}),
+                    Case{"odd_mixture_fp8_cache_mfma", kOddMixture, true, 64, 90, ElementType::BF16, Unit::Mfma, "", CacheFormat::FP8},
+                    persistent({"odd_mixture_persistent_32", kOddMixture, true, 32}),
+                    persistent({"odd_mixture_unfused_persistent_64", kOddMixture, false, 64}),
+                    persistent({"wide_heads_persistent_64", kWideHeads, true, 64}),
+                    persistent({"odd_pieces_persistent_mma_sync", kOddPieces, true, 32, 20, ElementType::BF16, Unit::MmaSync}),
+                    persistent({"odd_mixture_int4_persistent_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "int4:32"}),
+                    persistent({"odd_mixture_fp8_cache_persistent_64", kOddMixture, true, 64, 20, ElementType::F32, Unit::None, "",
+                                CacheFormat::FP8})),
     [](const auto &info) { return std::string(info.param.name); });
 
 // The list and the tests do not drift apart: each program is in a module that is compared above.

@@ -17,6 +17,9 @@ struct Phase {
   void (*body)(KernelBuilder &b, mlir::Operation *op);
   /// Of a tile whose weights are known before what it multiplies: asks memory for them. Null: there is nothing to ask for.
   void (*ahead)(KernelBuilder &b, mlir::Operation *op) = nullptr;
+  /// Likewise, where what says which weights is read by the launch before, and may be gone when this one begins: blocks that have
+  /// nothing to do in that launch run it meanwhile.
+  void (*early)(KernelBuilder &b, mlir::Operation *op) = nullptr;
 };
 
 /// Subgroups of a block of the kernel that is a whole decode step: those for which tiles of weights are cut.
@@ -47,6 +50,7 @@ void emitLinearAhead(KernelBuilder &b, mlir::Operation *op);
 void emitRopeTable(KernelBuilder &b, mlir::Operation *op);
 void emitRope(KernelBuilder &b, mlir::Operation *op);
 void emitCacheWrite(KernelBuilder &b, mlir::Operation *op);
+mlir::Value qkNormRopeCacheTiles(StepBuilder &host, mlir::Operation *op);
 void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
 mlir::Value attentionTiles(StepBuilder &host, mlir::Operation *op);
@@ -68,6 +72,22 @@ mlir::Value combineTiles(StepBuilder &host, mlir::Operation *op);
 void emitGroupedLinear(KernelBuilder &b, mlir::Operation *op);
 void emitCombine(KernelBuilder &b, mlir::Operation *op);
 void emitGroupedLinearCombine(KernelBuilder &b, mlir::Operation *op);
+// ahead.cpp
+void emitGroupedLinearEarly(KernelBuilder &b, mlir::Operation *op);
+void emitGroupedLinearCombineAhead(KernelBuilder &b, mlir::Operation *op);
+
+/// What products of `columns` outputs from `first` on read of the matrix that starts at element `matrix` of a weight (byte, where it
+/// is quantized). `outputs`: of the product; with swiglu they are of two rows each.
+struct Columns {
+  PackedWeight weight;
+  mlir::Value matrix, first;
+  int64_t columns, outputs;
+  bool swiglu;
+
+  /// Asks for it, as far as a block's share of what may be on its way reaches. Threads `thread`, `thread` + `threads`, ... of those
+  /// that ask take a line each; `sharers` blocks' worth of others ask at the same time.
+  void prefetch(KernelBuilder &b, mlir::Value thread, int64_t threads, int64_t sharers = 1) const;
+};
 
 /// Rows of float weights that a subgroup takes at once: so many are in flight.
 constexpr int64_t kOutputs = 2;

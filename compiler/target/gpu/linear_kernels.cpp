@@ -15,10 +15,6 @@ constexpr int64_t kUnroll = 4;
 /// Elements of a sum of products with quantized weights: CDNA multiplies two at once, and a panel has several sums.
 constexpr int64_t kPair = 2;
 
-/// Lines of the cache that a thread asks for ahead of its phase: 64 KiB of a block, 35 MB of four blocks on each of 132
-/// multiprocessors, which have 50 MB of L2.
-constexpr int64_t kLinesAhead = 4, kLineBytes = 128;
-
 /// Rows of activations that pass a row of weights together, when there are several.
 constexpr int64_t kRows = 4;
 
@@ -240,32 +236,11 @@ void emitLinear(KernelBuilder &b, Operation *op) {
   product.emit(b, b.index(0), begin, end, b.mul(b.rem(b.tile, columnTiles), tile[1]), tile[1]);
 }
 
-namespace {
-
-/// Asks for `count` elements of a weight from `start` on, as many of them as this share of all lines holds.
-void prefetchWeight(KernelBuilder &b, const PackedWeight &weight, Value start, int64_t count, int64_t shares) {
-  int64_t line = weight.quant() ? kLineBytes : kLineBytes * 8 / weight.type.getElementTypeBitWidth();
-  int64_t lines = std::min<int64_t>(llvm::divideCeil(count, line), kLinesAhead * b.threads() / shares);
-  b.forThreads(lines, [&](Value i) {
-    Value at = b.add(start, b.mul(i, line));
-    b.when(b.less(at, b.index(weight.matrixStride())), [&] { b.prefetch(weight.memory, at); });
-  });
-}
-
-} // namespace
-
 void emitLinearAhead(KernelBuilder &b, Operation *op) {
   LinearMap map(op);
   int64_t outputs = map.outputs(), columns = tileSizes(op)[1];
-  PackedWeight weight = b.weight(map.weight);
   Value first = b.mul(b.rem(b.tile, llvm::divideCeil(outputs, columns)), columns);
-  if (QuantType quant = weight.quant()) {
-    int64_t perPanel = WeightPanel::rowsOf(quant) / (map.swiglu ? 2 : 1), panel = weight.panelStride();
-    return prefetchWeight(b, weight, b.mul(b.div(first, perPanel), panel), llvm::divideCeil(columns, perPanel) * panel, 1);
-  }
-  int64_t row = weight.layout.paddedInputs(weight.inputs()), halves = map.swiglu ? 2 : 1;
-  for (int64_t half = 0; half < halves; ++half)
-    prefetchWeight(b, weight, b.mul(b.add(first, half * outputs), row), columns * row, halves);
+  Columns{b.weight(map.weight), b.index(0), first, columns, outputs, map.swiglu}.prefetch(b, b.thread, b.threads());
 }
 
 } // namespace qwench::gpu

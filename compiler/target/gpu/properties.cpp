@@ -49,8 +49,8 @@ SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
     return {decode ? decodeOutputs(op->getOperand(1)) : 64};
   if (auto attention = dyn_cast<qwen::AttentionOp>(op); attention && !decode)
     return {std::max<int64_t>(1, kQueries / attention.groupSize())};
-  if (auto fused = dyn_cast<qwen::QkNormRopeCacheOp>(op)) // a block's subgroups share out the heads
-    return {1, fused.getCache().getType().getHeads()};
+  if (auto fused = dyn_cast<qwen::QkNormRopeCacheOp>(op)) // rows, then key/value heads: one row alone has blocks for them
+    return {1, decode ? 1 : fused.getCache().getType().getHeads()};
   if (isa<qwen::AttentionCombineOp>(op)) // rows, then heads
     return {1, 4};
   return {1};

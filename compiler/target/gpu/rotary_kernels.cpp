@@ -1,4 +1,5 @@
-// Rotary embedding, per-head norms and the cache's write side. A tile is a row; a subgroup takes a head at a time.
+// Rotary embedding, per-head norms and the cache's write side. A tile is a row, or some heads of one; a subgroup takes a head at a
+// time.
 #include "compiler/target/gpu/kernels.h"
 
 using namespace mlir;
@@ -74,12 +75,12 @@ void emitRopeTable(KernelBuilder &b, Operation *op) {
 
 namespace {
 
-/// One head by one subgroup: `dim` f32 at `source`, normalised if there is a weight, rotated, stored at `target`. Lane l
+/// One head of a row by one subgroup: `dim` f32 at `source`, normalised if there is a weight, rotated, stored at `target`. Lane l
 /// takes the pairs l, l + subgroupSize, ...
-void rotateHead(KernelBuilder &b, const Buffer &in, Value source, const Buffer &table, int64_t dim, Value out, Value target,
-                const PackedWeight *norm = nullptr, float eps = 0) {
+void rotateHead(KernelBuilder &b, Value row, const Buffer &in, Value source, const Buffer &table, int64_t dim, Value out,
+                Value target, const PackedWeight *norm = nullptr, float eps = 0) {
   int64_t half = dim / 2;
-  Value tableRow = b.mul(b.tile, table.stride), scale;
+  Value tableRow = b.mul(row, table.stride), scale;
   auto raw = [&](Value i) { return b.load(in.memory, b.add(source, i)); };
   if (norm) {
     Value squares = b.loop(b.lane, b.index(half), b.device.subgroupSize, {b.f32(0)}, [&](Value i, ValueRange sum) {
@@ -115,7 +116,7 @@ void emitRope(KernelBuilder &b, Operation *op) {
   int64_t dim = cast<MemRefType>(rope.getInput().getType()).getDimSize(2);
   b.forSubgroups(in.width / dim, [&](Value head) {
     Value at = b.mul(head, dim);
-    rotateHead(b, in, b.add(b.mul(b.tile, in.stride), at), table, dim, out.memory, b.add(b.mul(b.tile, out.stride), at));
+    rotateHead(b, b.tile, in, b.add(b.mul(b.tile, in.stride), at), table, dim, out.memory, b.add(b.mul(b.tile, out.stride), at));
   });
 }
 
@@ -132,34 +133,47 @@ void emitCacheWrite(KernelBuilder &b, Operation *op) {
   });
 }
 
+Value qkNormRopeCacheTiles(StepBuilder &host, Operation *op) {
+  int64_t heads = cast<QkNormRopeCacheOp>(op).getCache().getType().getHeads();
+  return host.mul(host.rowsOf(dest(op)), llvm::divideCeil(heads, tileSizes(op)[1]));
+}
+
+/// A tile is tile[1] key/value heads of a row, with the query heads that share them.
 void emitQkNormRopeCache(KernelBuilder &b, Operation *op) {
   auto fused = cast<QkNormRopeCacheOp>(op);
   CacheType cache = fused.getCache().getType();
   int64_t dim = cache.getDim(), groups = cache.getHeads();
   Buffer qkv = b.buffer(fused.getQkv()), table = b.buffer(fused.getTable()), out = b.buffer(dest(op));
-  int64_t heads = out.width / dim;
+  int64_t heads = out.width / dim, group = heads / groups, headTiles = llvm::divideCeil(groups, tileSizes(op)[1]);
   PackedWeight qNorm = b.weight(fused.getQNorm()), kNorm = b.weight(fused.getKNorm());
   float eps = fused.getEps().convertToFloat();
-  Value slot = b.item(StepField::Slots, b.tile), position = b.item(StepField::Positions, b.tile);
-  Value source = b.mul(b.tile, qkv.stride);
-  b.forSubgroups(heads, [&](Value head) {
+  Value row = b.div(b.tile, headTiles), slot = b.item(StepField::Slots, row), position = b.item(StepField::Positions, row);
+  auto [firstHead, lastHead] = b.tileRange(b.rem(b.tile, headTiles), b.index(groups), tileSizes(op)[1]);
+  Value begin = firstHead, end = lastHead, source = b.mul(row, qkv.stride), queries = b.mul(b.sub(end, begin), group);
+  auto rotateQuery = [&](Value head) {
     Value at = b.mul(head, dim);
-    rotateHead(b, qkv, b.add(source, at), table, dim, out.memory, b.add(b.mul(b.tile, out.stride), at), &qNorm, eps);
-  });
+    rotateHead(b, row, qkv, b.add(source, at), table, dim, out.memory, b.add(b.mul(row, out.stride), at), &qNorm, eps);
+  };
   auto keyOf = [&](Value head) { return b.add(b.add(source, heads * dim), b.mul(head, dim)); };
-  if (!cache.getQuant()) {
-    b.forSubgroups(groups, [&](Value head) {
-      CacheHead place = cacheHead(b, cache, slot, head);
-      rotateHead(b, qkv, keyOf(head), table, dim, place.keys.memory, place.keys.place(b, position), &kNorm, eps);
-      writeHead(b, qkv, b.add(keyOf(head), groups * dim), cache, place.values, position);
+  if (!cache.getQuant()) { // queries, then keys with their values: one after another, where there are fewer than subgroups
+    b.forSubgroups(b.add(queries, b.sub(end, begin)), [&](Value i) {
+      Value isQuery = b.less(i, queries);
+      b.when(isQuery, [&] { rotateQuery(b.add(b.mul(begin, group), i)); });
+      b.when(b.less(queries, b.add(i, 1)), [&] {
+        Value head = b.add(begin, b.sub(i, queries));
+        CacheHead place = cacheHead(b, cache, slot, head);
+        rotateHead(b, row, qkv, keyOf(head), table, dim, place.keys.memory, place.keys.place(b, position), &kNorm, eps);
+        writeHead(b, qkv, b.add(keyOf(head), groups * dim), cache, place.values, position);
+      });
     });
     return;
   }
+  b.forSubgroups(queries, [&](Value i) { rotateQuery(b.add(b.mul(begin, group), i)); });
   // A group of a key is of lanes that rotated other pairs: keys pass through workgroup memory. All subgroups make as many rounds.
   Value rotated = b.shared(b.subgroups * dim, b.getF32Type()), mine = b.mul(b.subgroup, dim);
-  b.loop(b.index(0), b.index(groups), b.subgroups, [&](Value first) {
-    Value head = b.add(first, b.subgroup), inside = b.less(head, b.index(groups));
-    b.when(inside, [&] { rotateHead(b, qkv, keyOf(head), table, dim, rotated, mine, &kNorm, eps); });
+  b.loop(begin, end, b.subgroups, [&](Value first) {
+    Value head = b.add(first, b.subgroup), inside = b.less(head, end);
+    b.when(inside, [&] { rotateHead(b, row, qkv, keyOf(head), table, dim, rotated, mine, &kNorm, eps); });
     b.barrier();
     b.when(inside, [&] {
       CacheHead place = cacheHead(b, cache, slot, head);

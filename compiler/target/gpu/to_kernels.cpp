@@ -49,7 +49,7 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
       if (persistent.contains(op->getParentOp()))
         phase.subgroups = kPersistentSubgroups;
       else
-        phase.ahead = nullptr; // launches begin when those before have ended
+        phase.ahead = phase.early = nullptr; // launches begin when those before have ended
       emitPhase(host, op, phase, name, modules);
       return success();
     };
@@ -77,8 +77,9 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     llvm::replace(kernel, '.', '_'); // PTX has no dots in names
     for (auto [device, kernels] : llvm::zip(devices, modules)) {
       emitFunction(op, kernels, device, kernel, phase.subgroups, phase.body);
-      if (phase.ahead && device.grid.prefetches)
-        emitFunction(op, kernels, device, kernel + kAhead.str(), phase.subgroups, phase.ahead);
+      for (auto [suffix, body] : {std::pair(kAhead, phase.ahead), std::pair(kEarly, phase.early)})
+        if (body && device.grid.prefetches)
+          emitFunction(op, kernels, device, kernel + suffix.str(), phase.subgroups, body);
     }
     qwen::LaunchOp::create(host, kernel, phase.tiles(host, op), ValueRange{host.batch, host.layer, host.instance});
   }
