@@ -107,8 +107,12 @@ LogicalResult LayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
     return width == 1 && depth == 1 && !pairHalves
                ? success()
                : emitError() << "expected width 1, depth 1 and no pair_halves for rows";
+  if (kind == "swizzled")
+    return width == 8 && depth == 64 && !pairHalves
+               ? success()
+               : emitError() << "expected width 8, depth 64 and no pair_halves for swizzled";
   if (kind != "panels" && kind != "planes")
-    return emitError() << "expected layout rows, panels or planes, found " << kind;
+    return emitError() << "expected layout rows, panels, planes or swizzled, found " << kind;
   if (width < 1 || depth < 1 || (pairHalves && width % 2))
     return emitError() << "expected positive width and depth, found " << width << " and " << depth;
   return success();

@@ -155,8 +155,10 @@ def Qwen_LayoutAttr : Qwen_Attr<"Layout", "layout"> {
     are; what is padded has scale 0. Scales are stored for each row also where `group_rows` is more than 1.
     `planes` is `panels`, but a panel of `!qwen.quant` holds first the codes of all its groups, then the row scales, then the
     scales of all groups, then all zero points. Codes are then 16-byte pieces one after another from the panel's start.
+    `swizzled` is `panels` of 2-byte elements with `width` = 8 and `depth` = 64, but the eight pieces of 16 bytes of a row's step
+    are exchanged: piece `p` of row `n` stands where piece `p ^ n % 8` would.
   }];
-  let parameters = (ins StringRefParameter<"rows, panels or planes">:$kind, "int64_t":$width, "int64_t":$depth,
+  let parameters = (ins StringRefParameter<"rows, panels, planes or swizzled">:$kind, "int64_t":$width, "int64_t":$depth,
                         "int64_t":$align, "bool":$pairHalves);
   let assemblyFormat = [{
     `<` $kind `,` `width` `=` $width `,` `depth` `=` $depth `,` `align` `=` $align `,` `pair_halves` `=` $pairHalves `>`
@@ -165,6 +167,7 @@ def Qwen_LayoutAttr : Qwen_Attr<"Layout", "layout"> {
   let extraClassDeclaration = [{
     bool isPanels() const { return getKind() != "rows"; }
     bool isPlanes() const { return getKind() == "planes"; }
+    bool isSwizzled() const { return getKind() == "swizzled"; }
     /// K of a matrix, padded.
     int64_t paddedInputs(int64_t k) const { return (k + getAlign() - 1) / getAlign() * getAlign(); }
     /// N of a matrix (both halves with pair_halves), padded.

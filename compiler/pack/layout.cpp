@@ -50,6 +50,17 @@ void transposeBytes(const std::byte *stage, int64_t lanes, int64_t stageUnits, i
                   unitBytes);
 }
 
+/// Piece p of each step of a row goes to p ^ lane % 8.
+void exchangePieces(std::byte *line, int64_t bytes, int64_t lane) {
+  constexpr int64_t piece = 16, pieces = 8;
+  std::byte step[pieces * piece];
+  for (std::byte *at = line; at < line + bytes; at += sizeof step) {
+    std::memcpy(step, at, sizeof step);
+    for (int64_t p = 0; p < pieces; p++)
+      std::memcpy(at + (p ^ lane % pieces) * piece, step + p * piece, piece);
+  }
+}
+
 } // namespace
 
 void convert(const std::byte *from, hf::DType type, std::byte *to, Element element, int64_t count) {
@@ -87,6 +98,8 @@ void packPanel(std::span<const SourceRow> rows, const PanelShape &shape, Element
       if (real)
         convert(row.data + first * (hf::bits(row.type) / 8), row.type, line, element, real);
       std::memset(line + real * size, 0, (padded - real) * size);
+      if (shape.swizzled)
+        exchangePieces(line, padded * size, lane);
     }
     std::byte *out = to + first * shape.width * size;
     int64_t units = padded / shape.depth;

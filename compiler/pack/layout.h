@@ -29,6 +29,7 @@ struct PanelShape {
   int64_t depth = 1;
   int64_t columns = 0;       ///< of the source
   int64_t paddedColumns = 0; ///< of the panel, a multiple of depth; what is padded holds zeros
+  bool swizzled = false;     ///< depth is 64 elements of 2 bytes, and piece p, 16 bytes, of row n is at p ^ n % 8
 };
 
 /// Writes one panel of paddedColumns * width elements: element (lane, k) goes to

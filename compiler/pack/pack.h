@@ -45,7 +45,7 @@ struct Segment {
 struct Matrix {
   std::vector<Segment> segments;
   int64_t rows = 0, columns = 0;
-  bool vector = false, panels = false, planes = false, pairHalves = false;
+  bool vector = false, panels = false, planes = false, swizzled = false, pairHalves = false;
   int64_t width = 1, depth = 1;
   int64_t paddedColumns = 0; ///< of a row in the section
   Element element = Element::F32;

@@ -76,10 +76,12 @@ Result<Matrix> Planner::geometry(WeightOp weight, const Extents &extents) {
     if (!element)
       return element.takeError();
     matrix.element = *element;
+    if (weight.getLayout()->isSwizzled() && bytesOf(matrix.element) != 2)
+      return internalError(quoted(weight) + ": expected elements of 2 bytes for a swizzled layout");
   }
   qwen::LayoutAttr layout = *weight.getLayout();
   matrix.vector = cast<RankedTensorType>(weight.getType()).getRank() == 1;
-  matrix.panels = layout.isPanels(), matrix.planes = layout.isPlanes();
+  matrix.panels = layout.isPanels(), matrix.planes = layout.isPlanes(), matrix.swizzled = layout.isSwizzled();
   matrix.width = layout.getWidth(), matrix.depth = layout.getDepth(),
   matrix.pairHalves = layout.getPairHalves();
   if (matrix.vector && matrix.panels)

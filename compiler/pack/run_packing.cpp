@@ -83,7 +83,7 @@ size_t RowReader::readRun(std::span<const int64_t> numbers, size_t at) {
 }
 
 void fillPanels(const Matrix &matrix, const Job &job, std::byte *out) {
-  PanelShape shape{matrix.width, matrix.depth, matrix.columns, matrix.paddedColumns};
+  PanelShape shape{matrix.width, matrix.depth, matrix.columns, matrix.paddedColumns, matrix.swizzled};
   RowReader reader(matrix);
   std::vector<int64_t> rows(matrix.width);
   for (int64_t panel = job.first; panel < job.first + job.count; panel++, out += matrix.unitBytes()) {

@@ -20,6 +20,8 @@ static void threadMain(void *argument) {
     block.fail("ends before its asynchronous copies");
   if (thread->begun > thread->awaitedProduct)
     block.fail("ends before its products");
+  if (std::any_of(block.barriers.begin(), block.barriers.end(), [](const auto &entry) { return !entry.second.copies.empty(); }))
+    block.fail("ends before copies that an mbarrier would tell of");
   thread->state = State::Done;
 }
 
@@ -31,14 +33,14 @@ void Executor::Block::start(int64_t which) {
   while (static_cast<int64_t>(threads.size()) < shape->threads)
     threads.push_back(std::make_unique<Thread>());
   poisonShared();
-  products.clear();
+  products.clear(), barriers.clear();
   for (int64_t i = 0; i < shape->threads; ++i) {
     Thread &thread = *threads[i];
     thread.state = State::Ready;
     thread.block = this;
     thread.index = i;
     thread.copies.clear(), thread.groups.clear();
-    thread.productGroups.clear(), thread.unpublished.clear();
+    thread.productGroups.clear(), thread.unpublished.clear(), thread.seen.clear();
     thread.begun = thread.awaitedProduct = 0, thread.fenced = false;
     thread.fiber.start(threadMain, &thread);
   }
@@ -90,7 +92,7 @@ bool Executor::Block::isDone() {
     if (State state = threads[i]->state; state != State::Done) {
       current = threads[i].get();
       fail((state == State::AtBarrier  ? "waits in vain at a barrier"
-            : state == State::Polling ? "waits in vain for other blocks"
+            : state == State::Polling ? "waits in vain for other blocks or an mbarrier"
                                       : "waits in vain for its subgroup") +
            at(*current));
       return false;
@@ -168,7 +170,7 @@ void Executor::Block::accessShared(uint64_t offset, uint64_t bytes, bool write) 
         return fail("a write" + place() + ", which products on their way read");
       if (byte.reader != -1 && byte.reader != me && byte.read == phase)
         return fail("a write" + place() + ", which another thread read since the last barrier");
-      byte.writer = me, byte.written = phase, byte.published = false;
+      byte.writer = me, byte.written = phase, byte.published = false, byte.barrier = -1;
     } else {
       if (byte.writer < 0)
         return fail("a read" + place() + ", which nothing wrote");
@@ -310,7 +312,8 @@ static void poll(void *pointer, int32_t site) {
 }
 
 std::vector<Function> functions() {
-  std::vector<Function> all = warpgroupFunctions();
+  std::vector<Function> all = warpgroupFunctions(), more = barrierFunctions();
+  all.insert(all.end(), more.begin(), more.end());
   const Function own[] = {
           {"gpu_barrier", reinterpret_cast<void *>(barrier)},
           {"gpu_arrive", reinterpret_cast<void *>(arrive)},

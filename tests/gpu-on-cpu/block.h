@@ -3,7 +3,8 @@
 // others go on. Finds what a GPU would not tell: threads that wait for others in vain, accesses outside of the step's
 // memory, reads of workgroup memory that nothing wrote, or that an asynchronous copy which nothing waited for writes, accesses
 // of one place by two threads without a barrier between, or by two blocks of one launch, or phase, loads of matrices that share
-// banks, and products of a warpgroup that read what is not visible to them, or whose sums are read before they are there.
+// banks, products of a warpgroup that read what is not visible to them, or whose sums are read before they are there, and copies
+// of many pieces that no mbarrier has told of.
 #pragma once
 
 #include <cstddef>

@@ -41,7 +41,7 @@ template <typename Visit> void forPieces(const Matrix &matrix, int64_t rows, Vis
 } // namespace
 
 /// Whether what a product is to read is there: written before a barrier, and made visible to products before it.
-void Executor::Block::beginReading(const Product &product) {
+void Executor::Block::beginReading(const Product &product, int64_t first) {
   auto begin = [&](uint64_t descriptor, int64_t rows) {
     Matrix matrix(descriptor);
     if (matrix.baseOffset)
@@ -56,7 +56,8 @@ void Executor::Block::beginReading(const Product &product) {
           return fail("a product's read" + place() + ", which nothing wrote");
         if (byte.awaited)
           return fail("a product's read" + place() + ", which an asynchronous copy is on its way to");
-        if (byte.written == phase)
+        const bool told = byte.barrier >= 0 && (i > offset || haveSeen(byte, first, kWarpgroup)); // a piece comes at once
+        if (byte.written == phase && !told)
           return fail("a product's read" + place() + ", which was written since the last barrier");
         if (!byte.published)
           return fail("a product's read" + place() + ", which no fence has made visible to products");
@@ -94,7 +95,7 @@ bool Executor::Block::multiplyWarpgroup(int64_t first) {
     thread.state = State::Ready;
   }
   if (ok())
-    beginReading(made);
+    beginReading(made, first);
   current = nullptr;
   products.push_back(made);
   for (int64_t i = first; i < first + kWarpgroup; ++i)

@@ -99,7 +99,7 @@ private:
     } else if (auto wait = dyn_cast<nvgpu::DeviceAsyncWaitOp>(op)) {
       call("gpu_copy_wait", {block, i32(wait.getNumGroups().value_or(0))}, {});
       op->erase();
-    } else if (replaceWarpgroup(op)) {
+    } else if (replaceWarpgroup(op) || replaceBarrier(op)) {
     } else if (isa<LLVM::AtomicRMWOp>(op)) {
       call("gpu_arrive", {block}, {});
     } else if (auto load = dyn_cast<LLVM::LoadOp>(op); load && load.getOrdering() != LLVM::AtomicOrdering::not_atomic) {
@@ -118,6 +118,8 @@ private:
                           b.getI32Type()));
     } else if (auto element = dyn_cast<LLVM::ExtractValueOp>(op); element && element.getContainer().getType().isInteger(32)) {
       substitute(op, call("gpu_warpgroup_sum", {block, element.getContainer(), i64(element.getPosition()[0])}, b.getF32Type()));
+    } else if (auto zeros = dyn_cast<LLVM::InlineAsmOp>(op); zeros && zeros.getOperands().empty()) {
+      substitute(op, i32(0));
     } else if (isa<NVVM::WgmmaFenceAlignedOp>(op)) {
       erase(op, "gpu_warpgroup_fence", {block});
     } else if (isa<NVVM::WgmmaGroupSyncAlignedOp>(op)) {
@@ -126,6 +128,26 @@ private:
       erase(op, "gpu_warpgroup_wait", {block, i32(wait.getGroup())});
     } else if (auto fence = dyn_cast<NVVM::FenceProxyOp>(op); fence && fence.getKind() == NVVM::ProxyKind::async_shared) {
       erase(op, "gpu_publish", {block});
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  /// mbarriers, and copies that they tell of. Addresses in workgroup memory count from its start.
+  bool replaceBarrier(Operation *op) {
+    auto number = [&](Value pointer) -> Value { return LLVM::PtrToIntOp::create(b, b.getI64Type(), pointer); };
+    if (auto begin = dyn_cast<NVVM::MBarrierInitOp>(op)) {
+      erase(op, "gpu_mbarrier_begin", {block, number(begin.getAddr()), begin.getCount()});
+    } else if (auto end = dyn_cast<NVVM::MBarrierInvalOp>(op)) {
+      erase(op, "gpu_mbarrier_end", {block, number(end.getAddr())});
+    } else if (auto arrive = dyn_cast<NVVM::MBarrierArriveExpectTxOp>(op)) {
+      erase(op, "gpu_mbarrier_arrive", {block, number(arrive.getAddr()), arrive.getTxcount()});
+    } else if (auto wait = dyn_cast<NVVM::MBarrierTryWaitParityOp>(op)) {
+      erase(op, "gpu_mbarrier_wait", {block, i32(++sites), number(wait.getAddr()), wait.getPhase()});
+    } else if (auto copy = dyn_cast<NVVM::CpAsyncBulkGlobalToSharedClusterOp>(op)) {
+      erase(op, "gpu_bulk_copy",
+            {block, number(copy.getDstMem()), number(copy.getSrcMem()), number(copy.getMbar()), copy.getSize()});
     } else {
       return false;
     }

@@ -175,7 +175,7 @@ Result<std::unique_ptr<Program>> Program::create(ModuleOp fused, const gpu::Devi
   if (Status supported = gpu::supports(*module, "GPUs"); !supported)
     return supported.takeError();
   PassManager planning(module->getContext());
-  buildPlanPipeline(planning, gpu::properties(), {"test", capacity});
+  buildPlanPipeline(planning, gpu::properties(device.matrix == gpu::MatrixUnit::Wgmma), {"test", capacity});
   if (failed(planning.run(*module)))
     return internalError("cannot plan");
   if (Status packed = code.pack(*module, source); !packed)

@@ -1,10 +1,11 @@
-// What block.cpp, block_matrices.cpp and block_warpgroup.cpp know of a running grid.
+// What block.cpp, block_matrices.cpp, block_warpgroup.cpp and block_barriers.cpp know of a running grid.
 #pragma once
 
 #include "tests/gpu-on-cpu/block.h"
 #include "tests/gpu-on-cpu/fiber.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct SharedByte {
   bool awaited = false;             ///< an asynchronous copy of the writer's is on its way here
   bool published = false;           ///< a fence has made it visible to products of a warpgroup
   uint16_t products = 0;            ///< of a warpgroup, on their way, that read it
+  int64_t barrier = -1;             ///< the offset of the mbarrier that told of it, if one did
+  uint32_t barrierPhase = 0;
 };
 
 /// A product of a warpgroup, with its descriptors: what it adds to is that of another, or 0.
@@ -36,6 +39,14 @@ struct Copy {
   uint8_t *target;
   const uint8_t *source;
   uint64_t bytes, read;
+};
+
+/// An mbarrier: arrivals and bytes that its phase still waits for; copies on their way that will tell it.
+struct Barrier {
+  int32_t count, pending;
+  int64_t bytes;
+  uint32_t phase;
+  std::vector<Copy> copies;
 };
 
 /// Who wrote a byte of the step's memory in which launch, or phase of one.
@@ -80,6 +91,7 @@ struct Executor::Block {
     int32_t ticket = 0, begun = 0;         ///< the product's number, from 1 on; that of the last one
     std::vector<int32_t> productGroups;    ///< the last product of each group on its way
     int32_t awaitedProduct = 0;            ///< it and all before it
+    std::map<uint64_t, uint32_t> seen;     ///< of mbarriers by offset, the phase after the one it waited for
     bool fenced = false;                   ///< a fence stands behind its last access to sums
     std::vector<std::pair<uint64_t, uint64_t>> unpublished; ///< offsets and bytes that it wrote
     Block *block = nullptr;
@@ -93,6 +105,7 @@ struct Executor::Block {
   std::vector<uint8_t> shared;
   std::vector<SharedByte> sharedBytes;
   std::vector<Product> products; ///< of warpgroups
+  std::map<uint64_t, Barrier> barriers; ///< mbarriers, by offset
   uint32_t phase = 0, launch = 0; ///< barriers so far; the grid's launch, and phase of a cooperative one
   Thread *current = nullptr;
   const LaunchShape *shape = nullptr;
@@ -117,7 +130,10 @@ struct Executor::Block {
   bool loadSubgroup(int64_t first);
   void finishCopies(size_t later);
   bool multiplyWarpgroup(int64_t first);
-  void beginReading(const Product &product);
+  void beginReading(const Product &product, int64_t first);
+  Barrier *findBarrier(uint64_t offset);
+  void land(uint64_t offset, Barrier &barrier);
+  bool haveSeen(const SharedByte &byte, int64_t first, int64_t count) const;
   void endReading(const Product &product);
   void compute(Product &product);
   void finishProducts(size_t later);
@@ -131,5 +147,6 @@ struct Executor::Block {
 };
 
 std::vector<Function> warpgroupFunctions(); // block_warpgroup.cpp
+std::vector<Function> barrierFunctions();   // block_barriers.cpp
 
 } // namespace qwench::gpu_on_cpu

@@ -45,26 +45,6 @@ struct LowerPrefetch : ConvertOpToLLVMPattern<memref::PrefetchOp> {
   }
 };
 
-/// llvm.mlir.zero of sums of a warpgroup's products => instructions that LLVM leaves where they are. It would move what sets
-/// registers behind wgmma.fence, which orders such accesses before products.
-void settleSums(mlir::gpu::GPUModuleOp kernels) {
-  kernels.walk([](LLVM::ZeroOp zero) {
-    auto type = dyn_cast<LLVM::LLVMStructType>(zero.getType());
-    if (!type)
-      return;
-    std::string text, registers;
-    for (size_t i = 0; i < type.getBody().size(); ++i) {
-      text += "mov.b32 $" + std::to_string(i) + ", 0;\n";
-      registers += i ? ",=f" : "=f";
-    }
-    OpBuilder b(zero);
-    auto settled = LLVM::InlineAsmOp::create(b, zero.getLoc(), type, ValueRange(), text, registers, /*has_side_effects=*/true,
-                                             /*is_align_stack=*/false, LLVM::TailCallKind::None, nullptr, nullptr);
-    zero.replaceAllUsesWith(settled.getRes());
-    zero.erase();
-  });
-}
-
 struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
 
@@ -100,7 +80,6 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     LLVMConversionTarget llvmOnly(*context);
     if (failed(applyPartialConversion(getOperation(), llvmOnly, std::move(texts))))
       return signalPassFailure();
-    settleSums(getOperation());
     useDynamicMemory(getOperation());
     // Without a word on blocks per multiprocessor ptxas 13.0 spills some registers before it has used them all.
     for (const gpu::Kernel &kernel : gpu::recordedKernels(getOperation()))

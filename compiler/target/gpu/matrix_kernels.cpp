@@ -29,8 +29,11 @@ struct SubgroupTile {
   }
 
   SmallVector<Value> zeros(KernelBuilder &b) const {
+    SmallVector<Value> sums;
+    for (int64_t i = 0; warpgroup && i < down; ++i)
+      sums.push_back(warpgroup->zeros(b));
     if (warpgroup)
-      return SmallVector<Value>(down, warpgroup->zeros(b));
+      return sums;
     return SmallVector<Value>(down * across, arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b))));
   }
 
@@ -68,6 +71,8 @@ struct SubgroupTile {
 
 bool ProductTile::fitsMatrixUnit(KernelBuilder &b, int64_t columns) const {
   int64_t tileColumns = swiglu ? 2 * columns : columns;
+  if (!product.panel && WeightRows(product.weight).swizzled() && !TileOperands::copyPanels(b, outputs, swiglu))
+    return false;
   return b.device.matrix != MatrixUnit::None && b.subgroups == 4 && TileOperands::fit(b, rows, tileColumns) &&
          (product.panel || product.weight.type.getElementType().isBF16()) && product.in.element.isBF16() &&
          product.in.aligned && product.weight.inputs() % kPiece == 0;

@@ -117,6 +117,32 @@ void TileOperands::CodePanels::store(KernelBuilder &b, ValueRange loaded, Value 
   }
 }
 
+//===-- Panels of floats -------------------------------------------------------------------------------------------===//
+
+TileOperands::FloatPanels::FloatPanels(KernelBuilder &b, const PackedWeight &weight, const TileColumns &columns, int64_t stages,
+                                       int64_t rows)
+    : barriers(b, stages, columns.count / WeightRows::kRows), memory(weight.memory), width(weight.inputs()),
+      panels(columns.count / WeightRows::kRows), rows(rows) {
+  Value row = columns.weightRow(b, b.mul(b.rem(b.thread, panels), WeightRows::kRows));
+  start = WeightRows(weight).panelStart(b, columns.matrix, b.div(row, WeightRows::kRows));
+}
+
+/// The step from input `k` on, if there is one.
+void TileOperands::FloatPanels::copy(KernelBuilder &b, Value k, Value staged, Value stage, int64_t stageSize) const {
+  constexpr int64_t size = WeightRows::kRows * WeightRows::kInputs;
+  b.when(b.both(b.less(b.thread, b.index(panels)), b.less(k, b.index(width))), [&] {
+    Value from = b.add(start, b.mul(k, WeightRows::kRows));
+    Value to = b.add(b.add(stage, rows * WeightRows::kInputs), b.mul(b.thread, size));
+    barriers.copy(b, b.div(stage, stageSize), memory, from, staged, to, size * 2);
+  });
+}
+
+void TileOperands::FloatPanels::await(KernelBuilder &b, Value k, Value stage, int64_t stageSize, int64_t stages) const {
+  b.when(b.less(k, b.index(width)), [&] {
+    barriers.await(b, b.div(stage, stageSize), b.div(k, WeightRows::kInputs * stages));
+  });
+}
+
 //===-- Stages ----------------------------------------------------------------------------------------------------===//
 
 int64_t TileOperands::stepOf(KernelBuilder &b) { return b.device.matrix == MatrixUnit::Wgmma ? kWarpgroupStep : kStep; }
@@ -144,6 +170,8 @@ TileOperands::TileOperands(KernelBuilder &b, const SubgroupProduct &product, int
   int64_t padded = product.weight.layout.paddedInputs(width);
   if (product.panel)
     codes.emplace(b, *product.panel, padded, step, columns, rows);
+  else if (WeightRows(product.weight).swizzled())
+    floatPanels.emplace(b, product.weight, columns, stages, rows);
   else
     floats.emplace(b, product.weight.memory, width, step, columns.count, rows,
                    [&](Value place) { return b.add(columns.matrix, b.mul(columns.weightRow(b, place), padded)); });
@@ -154,6 +182,8 @@ Value TileOperands::copy(KernelBuilder &b, Value k, Value stage) const {
   Values copies = input.copy(b, k, staged, stage);
   if (floats)
     llvm::append_range(copies, floats->copy(b, k, staged, stage));
+  if (floatPanels)
+    floatPanels->copy(b, k, staged, stage, stageSize);
   return b.copyGroup(copies);
 }
 
@@ -172,14 +202,17 @@ void TileOperands::store(KernelBuilder &b, ValueRange loaded, Value stage) const
   input.store(b, loaded.take_front(ofInput), staged, stage);
   if (codes)
     codes->store(b, loaded.drop_front(ofInput), staged, stage);
-  else
+  else if (floats)
     floats->store(b, loaded.drop_front(ofInput), staged, stage);
 }
 
-/// The next stage is whole, for all threads. `copies`: the last group, which goes to the stage `ahead` of the one before.
-void TileOperands::arrive(KernelBuilder &b, Value copies) const {
+/// The stage of the step from `k` on, the next one, is whole, for all threads. `copies`: the last group, which goes to the stage
+/// `ahead` of the one before.
+void TileOperands::arrive(KernelBuilder &b, Value copies, Value k, Value stage) const {
   if (copies)
     b.awaitCopies(copies, ahead - 1);
+  if (floatPanels)
+    floatPanels->await(b, k, stage, stageSize, stages);
   if (together)
     WarpgroupUnit::publish(b);
   b.barrier();
@@ -191,6 +224,8 @@ void TileOperands::awaitProducts(KernelBuilder &b, int64_t later) const {
 }
 
 SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multiply multiply) const {
+  if (floatPanels)
+    floatPanels->barriers.open(b);
   Value copies;
   Values state; // the stages, in the order in which they are multiplied, and the sums
   for (int64_t i = 0; i < stages; ++i) {
@@ -199,7 +234,7 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
       copies = copy(b, b.index(i * step), state.back());
   }
   store(b, load(b, b.index(0)), state.front());
-  arrive(b, copies);
+  arrive(b, copies, b.index(0), state.front());
   llvm::append_range(state, sums);
   state = b.loop(b.index(0), b.index(width), step, state, [&](Value k, ValueRange now) {
     ValueRange ring = now.take_front(stages);
@@ -211,7 +246,7 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
     if (!async)
       b.barrier(); // the one stage is read
     store(b, loaded, ring[1 % stages]);
-    arrive(b, group);
+    arrive(b, group, b.add(k, step), ring[1 % stages]);
     KernelBuilder::Yield next(ring.drop_front());
     next.push_back(ring.front());
     llvm::append_range(next, products);
@@ -223,6 +258,8 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
     awaitProducts(b, 0);
     b.barrier();
   }
+  if (floatPanels)
+    floatPanels->barriers.close(b);
   return llvm::to_vector(ArrayRef(state).drop_front(stages));
 }
 

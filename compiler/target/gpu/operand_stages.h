@@ -6,7 +6,9 @@
 #pragma once
 
 #include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/stage_barriers.h"
 #include "compiler/target/gpu/warpgroup_unit.h"
+#include "compiler/target/gpu/weight_rows.h"
 
 #include <optional>
 
@@ -37,6 +39,11 @@ public:
 
   /// Whether the block's threads share out so many rows and columns evenly, and workgroup memory has room for them.
   static bool fit(KernelBuilder &b, int64_t rows, int64_t columns);
+
+  /// Whether swizzled panels of a weight hold columns of a tile as they are to be staged.
+  static bool copyPanels(KernelBuilder &b, int64_t outputs, bool swiglu) {
+    return b.device.matrix == MatrixUnit::Wgmma && (!swiglu || outputs % WeightRows::kRows == 0);
+  }
 
   using Multiply = llvm::function_ref<Values(const StagedRows &rows, const StagedRows &columns, ValueRange sums)>;
   /// The sums after all steps. Nobody reads what is staged any more when it is done.
@@ -71,12 +78,23 @@ private:
     void store(KernelBuilder &b, ValueRange loaded, Value staged, Value stage) const;
   };
 
+  /// Swizzled panels of floats: for each of the tile's, a thread lets a step be copied by the unit that does.
+  struct FloatPanels {
+    StageBarriers barriers;
+    Value memory, start; ///< of the thread's panel
+    int64_t width, panels, rows;
+
+    FloatPanels(KernelBuilder &b, const PackedWeight &weight, const TileColumns &columns, int64_t stages, int64_t rows);
+    void copy(KernelBuilder &b, Value k, Value staged, Value stage, int64_t stageSize) const;
+    void await(KernelBuilder &b, Value k, Value stage, int64_t stageSize, int64_t stages) const;
+  };
+
   static int64_t stepOf(KernelBuilder &b);
   static int64_t stagesFor(KernelBuilder &b, int64_t rows);
   Value copy(KernelBuilder &b, Value k, Value stage) const;
   Values load(KernelBuilder &b, Value k) const;
   void store(KernelBuilder &b, ValueRange loaded, Value stage) const;
-  void arrive(KernelBuilder &b, Value copies) const;
+  void arrive(KernelBuilder &b, Value copies, Value k, Value stage) const;
   void awaitProducts(KernelBuilder &b, int64_t later) const;
 
   bool async, together; ///< copies, and products of four subgroups, go on beside the threads
@@ -87,6 +105,7 @@ private:
   FloatRows input;
   std::optional<FloatRows> floats; ///< the weight's
   std::optional<CodePanels> codes;
+  std::optional<FloatPanels> floatPanels;
 };
 
 } // namespace qwench::gpu

@@ -1,6 +1,7 @@
 #include "compiler/target/gpu/properties.h"
 
 #include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/weight_rows.h"
 #include "compiler/target/routers.h"
 
 using namespace mlir;
@@ -67,13 +68,14 @@ AttentionSplit attentionSplit(qwen::AttentionOp op, int64_t rowBound, int64_t ma
 
 } // namespace
 
-TargetProperties properties() {
+TargetProperties properties(bool swizzledWeights) {
   TargetProperties p;
   // A row of weights is read by a whole subgroup, 16 bytes a lane: rows one after another are the best order there is.
-  auto rows = [](MLIRContext *context) { return qwen::LayoutAttr::get(context, "rows", 1, 1, kPiece, false); };
-  p.matrixLayout = [rows](Type element, bool pairHalves) {
+  auto rows = [](MLIRContext *context) { return WeightRows::layout(context, /*swizzled=*/false); };
+  p.matrixLayout = [swizzledWeights](Type element, bool pairHalves) {
     auto quant = dyn_cast<qwen::QuantType>(element);
-    return quant ? WeightPanel::layout(quant, pairHalves) : rows(element.getContext());
+    return quant ? WeightPanel::layout(quant, pairHalves)
+                 : WeightRows::layout(element.getContext(), swizzledWeights && element.isBF16());
   };
   p.rowsLayout = rows;
   // Codes become floats in registers, so that activations need not be codes.

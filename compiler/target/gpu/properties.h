@@ -8,7 +8,7 @@
 namespace qwench::gpu {
 
 /// Layouts, element types and tile sizes of the shared kernels.
-TargetProperties properties();
+TargetProperties properties(bool swizzledWeights = false);
 
 /// An error that says what of a fused program the shared kernels cannot do; success otherwise.
 Status supports(mlir::ModuleOp fused, llvm::StringRef target);

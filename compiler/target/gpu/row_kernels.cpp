@@ -1,5 +1,6 @@
 // Kernels whose tiles are rows: embedding, norm, elementwise.
 #include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/weight_rows.h"
 
 using namespace mlir;
 using namespace qwench::qwen;
@@ -41,11 +42,12 @@ void emitEmbedding(KernelBuilder &b, Operation *op) {
   Buffer out = b.buffer(dest(op));
   if (table.quant())
     return gatherQuantized(b, table, out);
-  Value source = b.mul(tokenOf(b), table.layout.paddedInputs(table.inputs()));
+  WeightRows rows(table);
+  Value source = rows.start(b, b.index(0), tokenOf(b));
   Value target = b.mul(b.tile, out.stride);
   b.forThreads(out.width / out.vector, [&](Value i) {
     Value column = b.mul(i, out.vector);
-    b.storeVector(b.load(table.memory, b.add(source, column), out.vector), out.memory, b.add(target, column));
+    b.storeVector(b.load(table.memory, rows.place(b, source, column), out.vector), out.memory, b.add(target, column));
   });
 }
 

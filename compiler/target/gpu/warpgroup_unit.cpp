@@ -47,7 +47,19 @@ Type WarpgroupUnit::sumsType(KernelBuilder &b) const {
   return LLVM::LLVMStructType::getLiteral(b.getContext(), sums);
 }
 
-Value WarpgroupUnit::zeros(KernelBuilder &b) const { return LLVM::ZeroOp::create(b, sumsType(b)); }
+/// By instructions that stay where they are: LLVM would move what sets registers behind wgmma.fence, which orders such accesses
+/// before products.
+Value WarpgroupUnit::zeros(KernelBuilder &b) const {
+  auto type = cast<LLVM::LLVMStructType>(sumsType(b));
+  std::string text, registers;
+  for (size_t i = 0; i < type.getBody().size(); ++i) {
+    text += "mov.b32 $" + std::to_string(i) + ", 0;\n";
+    registers += i ? ",=f" : "=f";
+  }
+  return LLVM::InlineAsmOp::create(b, type, ValueRange(), text, registers, /*has_side_effects=*/true, /*is_align_stack=*/false,
+                                   LLVM::TailCallKind::None, nullptr, nullptr)
+      .getRes();
+}
 
 SmallVector<Value> WarpgroupUnit::multiply(KernelBuilder &b, const StagedRows &rows, const StagedRows &weights,
                                            ValueRange before) const {

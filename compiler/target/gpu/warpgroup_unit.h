@@ -17,6 +17,7 @@ public:
 
   explicit WarpgroupUnit(int64_t columns) : columns(columns) {}
 
+  /// Zeros to begin with, of one sum: others have registers of their own.
   mlir::Value zeros(KernelBuilder &b) const;
   /// Begins a group of products: to sums[i] come those of rows kRows * i and following with all columns.
   llvm::SmallVector<mlir::Value> multiply(KernelBuilder &b, const StagedRows &rows, const StagedRows &weights,

@@ -26,8 +26,13 @@ qwen.weight @w : tensor<4x4xf32> instances 2 layers [0] source "w"
 
 // -----
 
-// expected-error @below {{expected layout rows, panels or planes, found columns}}
+// expected-error @below {{expected layout rows, panels, planes or swizzled, found columns}}
 qwen.weight @w : tensor<4x4xf32> instances 1 layers [] source "w" layout <"columns", width = 1, depth = 1, align = 1, pair_halves = false>
+
+// -----
+
+// expected-error @below {{expected width 8, depth 64 and no pair_halves for swizzled}}
+qwen.weight @w : tensor<4x4xbf16> instances 1 layers [] source "w" layout <"swizzled", width = 8, depth = 32, align = 64, pair_halves = false>
 
 // -----
 

@@ -183,6 +183,24 @@ TEST(Convert, EveryHalfIsExact) {
   }
 }
 
+TEST(Swizzled, PiecesOfARowsStepAreExchanged) {
+  constexpr size_t piece = 16, rows = 8;
+  auto packed = [](const char *kind) {
+    Packer packer(std::string("qwen.weight @w : tensor<13x150xbf16> instances 1 layers [] source \"w\" layout #qwen.layout<\"") +
+                  kind + "\", width = 8, depth = 64, align = 64, pair_halves = false> at 0 stride 0");
+    packer.source.add("w", DType::BF16, {13, 150});
+    return packer.pack(2, 4096);
+  };
+  const std::vector<uint8_t> panels = packed("panels"), swizzled = packed("swizzled");
+  ASSERT_EQ(panels.size(), 2 * 8 * 192 * 2u);
+  ASSERT_EQ(swizzled.size(), panels.size());
+  for (size_t at = 0; at < panels.size(); at += piece) {
+    const size_t number = at / piece % 8, row = at / (8 * piece) % rows;
+    const size_t exchanged = at - number * piece + (number ^ row) * piece;
+    EXPECT_TRUE(std::equal(&panels[at], &panels[at] + piece, &swizzled[exchanged])) << at;
+  }
+}
+
 struct LayoutCase {
   int64_t N, K;
   bool panels;

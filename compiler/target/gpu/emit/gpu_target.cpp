@@ -25,7 +25,7 @@ SmallVector<mlir::gpu::GPUModuleOp> deviceModules(ModuleOp module) {
 
 } // namespace
 
-TargetProperties GpuTarget::properties() const { return gpu::properties(); }
+TargetProperties GpuTarget::properties() const { return gpu::properties(options.wgmma); }
 
 Status GpuTarget::supports(ModuleOp fused) const { return gpu::supports(fused, name()); }
 
