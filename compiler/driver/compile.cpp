@@ -298,7 +298,9 @@ void Compilation::summarize(uint64_t bytes, const std::string &more) {
 Status Compilation::run() {
   if (Status status = checkOptions(); !status)
     return status;
-  Result<std::unique_ptr<Target>> created = createTarget(options.target, {options.cpu, options.gpus, options.schedule, options.matrixUnit});
+  Result<std::unique_ptr<Target>> created = createTarget(
+      options.target,
+      {.cpu = options.cpu, .gpus = options.gpus, .schedule = options.schedule, .matrixUnit = options.matrixUnit});
   if (!created)
     return created.takeError();
   target = created.take();

@@ -157,7 +157,6 @@ Value LogitRuns::countRunsFrom(Value key) {
   return blockSums(subgroupSum(mine[0], 1))[0];
 }
 
-
 //===-- Bins ------------------------------------------------------------------------------------------------------===//
 
 /// Each thread has bins of its own: no atomics, and no two threads in one bank. Keys outside [low, low + range) count nothing.

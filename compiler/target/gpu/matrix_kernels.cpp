@@ -29,12 +29,12 @@ struct SubgroupTile {
   }
 
   SmallVector<Value> zeros(KernelBuilder &b) const {
+    if (!warpgroup)
+      return SmallVector<Value>(down * across, arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b))));
     SmallVector<Value> sums;
-    for (int64_t i = 0; warpgroup && i < down; ++i)
+    for (int64_t i = 0; i < down; ++i)
       sums.push_back(warpgroup->zeros(b));
-    if (warpgroup)
-      return sums;
-    return SmallVector<Value>(down * across, arith::ConstantOp::create(b, b.getZeroAttr(fragments.sumType(b))));
+    return sums;
   }
 
   SmallVector<Value> multiply(KernelBuilder &b, const StagedRows &rows, const StagedRows &weights, ValueRange before) const {

@@ -99,18 +99,19 @@ struct GroupKernel {
   /// Adds the products of a step's weights with four columns of each row, which start `at` bytes behind the row's start.
   void multiply(const Halves &weights, Value at, MutableArrayRef<Value> sums) {
     auto columns = [&](int64_t r) { return broadcastWord(b, a, b.add(rowStarts[r], at), b.getI32Type()); };
-    // Of many rows, each product reads its own columns and no register holds them: of columns that are there twice or early, LLVM
-    // would make so many that accumulators go to memory.
-    bool many = rows >= kManyRows && format.bits == 8;
-    for (int64_t j = 0; many && j < 2; ++j) {
+    if (rows < kManyRows || format.bits != 8) {
+      for (int64_t r = 0; r < rows; ++r) {
+        Value x = columns(r);
+        for (int64_t j = 0; j < 2; ++j)
+          sums[r * 2 + j] = dotBytes(b, sums[r * 2 + j], weights[j], x);
+      }
+      return;
+    }
+    // Each product reads its own columns: registers that held them for both halves, or early, would be those of accumulators.
+    for (int64_t j = 0; j < 2; ++j) {
       fenceLoads(b);
       for (int64_t r = 0; r < rows; ++r)
         sums[r * 2 + j] = dotBytes(b, sums[r * 2 + j], weights[j], columns(r));
-    }
-    for (int64_t r = 0; !many && r < rows; ++r) {
-      Value x = columns(r);
-      for (int64_t j = 0; j < 2; ++j)
-        sums[r * 2 + j] = dotBytes(b, sums[r * 2 + j], weights[j], x);
     }
   }
 
@@ -199,7 +200,8 @@ SmallVector<int64_t> x86::groupRowBlocks(const Machine &machine, const PanelForm
 }
 
 void x86::emitGroupProduct(KernelBuilder &b, const GroupProduct &p, Value row, int64_t rows, Value cStart) {
-  std::string name = "micro." + p.format.name() + ".x" + std::to_string(p.groupsPerScale) + "." + std::to_string(rows) + "x" + std::to_string(kPanel);
+  std::string name = "micro." + p.format.name() + ".x" + std::to_string(p.groupsPerScale) + "." + std::to_string(rows) + "x" +
+                     std::to_string(kPanel);
   b.callShared(p.stream ? name + ".stream" : name,
                {p.a, p.rowOffsets, row, p.codesAt, p.scalesAt, p.sumsAt, p.b, p.bStart, p.groups, p.c, cStart},
                [&](KernelBuilder &b, ValueRange arguments) { emitGroupKernel(b, arguments, p, rows); });

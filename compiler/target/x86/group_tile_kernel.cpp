@@ -114,6 +114,7 @@ void x86::emitGroupTileProduct(KernelBuilder &b, const GroupTileProduct &tile, i
   assert(p.format.bits == 8 && p.groupsPerScale == 1 && groupTilesFit(b.machine, p.format.group));
   std::string name = "tiles." + p.format.name() + "." + std::to_string(rows) + "x" + std::to_string(kPanel);
   b.callShared(p.stream ? name + ".stream" : name,
-               {p.a, tile.aStart, b.index(tile.aStride), p.codesAt, p.scalesAt, p.sumsAt, p.b, p.bStart, p.groups, p.c, cStart, times, tile.sums},
+               {p.a, tile.aStart, b.index(tile.aStride), p.codesAt, p.scalesAt, p.sumsAt, p.b, p.bStart, p.groups, p.c, cStart,
+                times, tile.sums},
                [&](KernelBuilder &b, ValueRange arguments) { GroupTileKernel{b, arguments, p.format, p.stream, rows}.emit(); });
 }

@@ -17,8 +17,8 @@ Value KernelBuilder::swiglu(Value gate, Value up) {
 
 Value KernelBuilder::largest(Value vector) {
   for (int64_t half = kLanes / 2; half; half /= 2) {
-    auto part = [&](int64_t first) {
-      return vector::ExtractStridedSliceOp::create(*this, vector, ArrayRef(first), ArrayRef(half), ArrayRef<int64_t>(1)).getResult();
+    auto part = [&](int64_t first) -> Value {
+      return vector::ExtractStridedSliceOp::create(*this, vector, ArrayRef(first), ArrayRef(half), ArrayRef<int64_t>(1));
     };
     vector = maxf(part(0), part(half));
   }

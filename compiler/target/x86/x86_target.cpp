@@ -173,7 +173,7 @@ private:
     return m;
   }
 
-  /// Columns of activations that share a scale, at least: so many groups of 16 cost little more than integers alone.
+  /// Columns of activations that share a scale, at least: applied so rarely, the scale costs little.
   static constexpr int64_t kActivationGroup = 128;
 
   /// Columns of activations that have a sum in products with a weight: the weight's group, or one that costs little.
