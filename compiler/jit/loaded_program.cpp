@@ -10,7 +10,7 @@ namespace qwench {
 
 static Error describe(llvm::Error error) { return internalError(llvm::toString(std::move(error))); }
 
-Result<std::unique_ptr<LoadedProgram>> LoadedProgram::load(ModuleOp planned, const Target &target) {
+Result<std::unique_ptr<LoadedProgram>> LoadedProgram::load(ModuleOp planned, const Target &target, Launch *launch) {
   PassManager passes(planned.getContext());
   target.addKernelPasses(passes);
   target.addLoweringPasses(passes);
@@ -35,6 +35,8 @@ Result<std::unique_ptr<LoadedProgram>> LoadedProgram::load(ModuleOp planned, con
   offer("qwench_team_share", qwench_team_share);
   offer("qwench_team_take", qwench_team_take);
   offer("qwench_team_barrier", qwench_team_barrier);
+  if (launch)
+    offer("qwench_device_launch", launch);
   if (auto error = library.define(llvm::orc::absoluteSymbols(symbols)))
     return describe(std::move(error));
   auto libm = llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(loaded->jit->getDataLayout().getGlobalPrefix());

@@ -1,6 +1,7 @@
 #include "tests/differential/quantized_program.h"
 
 #include "dialects/quantization/codes.h"
+#include "tests/differential/planned_module.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 
@@ -299,20 +300,12 @@ void QuantizedProgram::build() {
 }
 
 std::string QuantizedProgram::text() {
-  auto number = [](int64_t v) { return std::to_string(v); };
-  std::string cache = "!qwen.cache<layers = 1, heads = 1, dim = 32, f32>", facts;
-  for (const char *name : {"max_context", "vocab_size", "logits_stride", "layers", "weight_bytes_per_token", "flops_per_token",
-                           "flops_per_output", "attention_flops_per_pair"})
-    facts += std::string(name) + " = 1 : i64, ";
+  std::string cache = "!qwen.cache<layers = 1, heads = 1, dim = 32, f32>";
   std::string body = "(%batch: !qwen.batch, %cache: " + cache +
                      ") {\n%c0 = arith.constant 0 : index\n%c2 = arith.constant 2 : index\n%t = qwen.batch_size %batch\n"
                      "%tk = arith.muli %t, %c2 : index\n" +
                      params + buffers + ops + "return\n}\n";
-  return "module attributes {qwen.plan = #qwen.plan<arenaBytes = " + number(arenaBytes) + ", threadScratchBytes = " +
-         number(properties.threadScratchBytes) + ", weightBytes = " + number(weightBytes) +
-         ", cacheBytesPerPosition = 256, cacheGranule = 64, prefillRows = 512, decodeRows = 16>, qwen.plan_hash = 1 : i64, "
-         "qwen.program = {" +
-         facts + "name = \"kernels\", dtype = f32, kv_dtype = \"f32\"}} {\n" + weights + "func.func @prefill" + body +
+  return plannedModule(arenaBytes, properties.threadScratchBytes, weightBytes) + " {\n" + weights + "func.func @prefill" + body +
          "func.func @decode" + body + "}\n";
 }
 

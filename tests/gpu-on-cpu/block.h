@@ -7,24 +7,17 @@
 // of many pieces that no mbarrier has told of.
 #pragma once
 
+#include "tests/gpu-on-cpu/kernels.h"
+
 #include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <vector>
 
 namespace qwench::gpu_on_cpu {
+
+using gpu_test::Range;
 
 /// A kernel as lowered by lower.h: every thread calls it.
 using Kernel = void (*)(const void *step, int64_t layer, int64_t instance, int64_t tiles, void *block, uint8_t *shared,
                         int64_t thread, int64_t blockIndex, int64_t blocks);
-
-/// Memory that kernels may access.
-struct Range {
-  const uint8_t *begin;
-  uint64_t bytes;
-  bool writable;
-};
 
 struct LaunchShape {
   std::string name;

@@ -70,8 +70,8 @@ protected:
     Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(GetParam().model));
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     CheckpointSource source(*checkpoint);
-    gpu::Device device = gpu_on_cpu::deviceOf(GetParam().matrix, GetParam().subgroupSize);
-    auto made = gpu_on_cpu::Program::create(*module, device, source, 2, 384, GetParam().schedule);
+    gpu::Device device = gpu_test::deviceOf(GetParam().matrix, GetParam().subgroupSize);
+    auto made = gpu_test::Program::create(*module, device, source, 2, 384, GetParam().schedule);
     ASSERT_TRUE(made) << made.error().message;
     program = made.take();
     auto read = goldenPrompts(GetParam().model);
@@ -132,7 +132,7 @@ protected:
 
   mlir::MLIRContext context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
-  std::unique_ptr<gpu_on_cpu::Program> program;
+  std::unique_ptr<gpu_test::Program> program;
   std::vector<Prompt> prompts;
   std::vector<double> divergences;
 };
@@ -234,7 +234,7 @@ TEST_P(golden_tokens, are_those_of_transformers_and_of_the_runtime) {
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
-                     std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix) +
+                     std::to_string(info.param.subgroupSize) + gpu_test::suffixOf(info.param.matrix) +
                      (info.param.schedule == gpu::Schedule::Persistent ? "_persistent" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;

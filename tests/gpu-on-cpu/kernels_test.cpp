@@ -118,6 +118,9 @@ protected:
 };
 
 TEST_P(kernels, compute_what_the_evaluator_computes) {
+  gpu::Device device = gpu_test::deviceOf(GetParam().matrix, GetParam().subgroupSize);
+  if (std::string missing = gpu_test::missingFor(device); !missing.empty())
+    GTEST_SKIP() << missing;
   auto module = import(*context, GetParam());
   evaluator::RandomWeights weights(11);
   RandomSource source(*module, weights);
@@ -126,8 +129,7 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   fuse(*module, GetParam().fused, GetParam().format);
   if (quantized) // the evaluator is to see the formats
     kept = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
-  gpu::Device device = gpu_on_cpu::deviceOf(GetParam().matrix, GetParam().subgroupSize);
-  auto program = gpu_on_cpu::Program::create(*module, device, source, 3, 200, GetParam().schedule);
+  auto program = gpu_test::Program::create(*module, device, source, 3, 200, GetParam().schedule);
   ASSERT_TRUE(program) << program.error().message;
 
   const std::vector<int32_t> first = {3, 41, 59, 26, 53, 58, 17, 33, 23, 64, 62, 5, 31},

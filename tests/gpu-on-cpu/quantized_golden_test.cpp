@@ -58,8 +58,8 @@ TEST_P(quantized_golden, computes_what_the_evaluator_computes_from_the_same_code
   Result<hf::Checkpoint> checkpoint = hf::Checkpoint::open(goldenDirectory(c.model));
   ASSERT_TRUE(checkpoint) << checkpoint.error().message;
   CheckpointSource source(*checkpoint);
-  gpu::Device device = gpu_on_cpu::deviceOf(c.matrix, c.subgroupSize);
-  auto program = gpu_on_cpu::Program::create(*module, device, source, 1, 128);
+  gpu::Device device = gpu_test::deviceOf(c.matrix, c.subgroupSize);
+  auto program = gpu_test::Program::create(*module, device, source, 1, 128);
   ASSERT_TRUE(program) << program.error().message;
   evaluator::NamedWeights weights = checkpointWeights(checkpoint.take());
   evaluator::Evaluator evaluator(*module, weights);
@@ -97,7 +97,7 @@ TEST_P(quantized_golden, computes_what_the_evaluator_computes_from_the_same_code
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string text = info.param.model + "_" + info.param.format + "_" + std::string(name(info.param.cache)) + "_" +
-                     std::to_string(info.param.subgroupSize) + gpu_on_cpu::suffixOf(info.param.matrix);
+                     std::to_string(info.param.subgroupSize) + gpu_test::suffixOf(info.param.matrix);
   std::replace(text.begin(), text.end(), '-', '_');
   return text;
 }

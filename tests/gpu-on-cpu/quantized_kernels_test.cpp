@@ -1,4 +1,4 @@
-// Kernels of quantized weights, run on the CPU thread by thread, against plain arithmetic on the same codes: every format, for
+// Kernels of quantized weights against plain arithmetic on the same codes: every format, for
 // subgroups of 32 and of 64 lanes, by subgroups and on matrix units, on shapes that nothing divides.
 #include "compiler/target/gpu/properties.h"
 #include "tests/differential/quantized_program.h"
@@ -50,6 +50,9 @@ TEST_P(quantized_kernels, compute_what_the_codes_mean) {
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<qwen::QwenDialect>();
   const Case &c = GetParam();
+  gpu::Device device = gpu_test::deviceOf(c.matrix, c.subgroupSize);
+  if (std::string missing = gpu_test::missingFor(device); !missing.empty())
+    GTEST_SKIP() << missing;
   bool tiles = c.matrix != Unit::None;
   TargetProperties properties = gpu::properties();
   test::QuantizedProgram program(context, properties,
@@ -57,23 +60,22 @@ TEST_P(quantized_kernels, compute_what_the_codes_mean) {
   mlir::ParserConfig config(&context);
   auto module = mlir::parseSourceString<mlir::ModuleOp>(program.text(), config);
   ASSERT_TRUE(module);
-  gpu::Device device = gpu_on_cpu::deviceOf(c.matrix, c.subgroupSize);
-  auto kernels = gpu_on_cpu::Program::createPlanned(*module, device);
+  auto kernels = gpu_test::emitKernels(*module, device, gpu::Schedule::Graph);
   ASSERT_TRUE(kernels) << kernels.error().message;
   program.compare([&](bool decode, const QwenchStep &step) {
     auto bytes = [](const void *at, int64_t count, bool writable) {
-      return gpu_on_cpu::Range{static_cast<const uint8_t *>(at), static_cast<uint64_t>(count), writable};
+      return gpu_test::Range{static_cast<const uint8_t *>(at), static_cast<uint64_t>(count), writable};
     };
-    Status ran = (*kernels)->run(step, {bytes(step.arena, program.arenaBytes, true), bytes(step.weights, program.weightBytes, false),
-                                        bytes(step.tokens, step.rows * 4, false), bytes(step.positions, step.rows * 4, false)},
-                                 decode);
+    Status ran = (*kernels)->run(decode ? gpu_test::Entry::Decode : gpu_test::Entry::Prefill, step,
+                                 {bytes(step.arena, program.arenaBytes, true), bytes(step.weights, program.weightBytes, false),
+                                  bytes(step.tokens, step.rows * 4, false), bytes(step.positions, step.rows * 4, false)});
     ASSERT_TRUE(ran) << ran.error().message;
   });
 }
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.format + "_" + std::to_string(info.param.k) + "_" + std::to_string(info.param.subgroupSize) +
-                     gpu_on_cpu::suffixOf(info.param.matrix);
+                     gpu_test::suffixOf(info.param.matrix);
   std::erase_if(name, [](char c) { return c == ' ' || c == '='; });
   std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;

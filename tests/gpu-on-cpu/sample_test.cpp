@@ -1,9 +1,9 @@
-// Drawing tokens on a GPU: the kernel, run on the CPU thread by thread for subgroups of 32 and of 64 lanes, takes the very token
-// that the reference evaluator and the runtime's sampler take, whatever the logits and the settings.
+// Drawing tokens on a GPU: the kernel, for subgroups of 32 and of 64 lanes, takes the very token that the reference evaluator and the runtime's sampler take, whatever the logits and the settings.
 #include "dialects/Qwen.h"
 #include "dialects/evaluator/Math.h"
 #include "runtime/core/random.h"
 #include "runtime/core/sampler.h"
+#include "tests/differential/planned_module.h"
 #include "tests/gpu-on-cpu/program.h"
 
 #include "mlir/InitAllDialects.h"
@@ -69,9 +69,13 @@ TEST_P(sample, draws_what_the_evaluator_and_the_runtime_draw) {
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<qwen::QwenDialect>();
   const auto [vocabulary, subgroupSize] = GetParam();
+  gpu::Device device;
+  device.subgroupSize = subgroupSize;
+  if (std::string missing = gpu_test::missingFor(device); !missing.empty())
+    GTEST_SKIP() << missing;
   const std::string type = "memref<?x" + std::to_string(vocabulary) + "xf32, strided<[" +
                            std::to_string((vocabulary + 15) / 16 * 16) + ", 1]>>";
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(R"(
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(test::plannedModule() + R"( {
     func.func @prefill(%batch: !qwen.batch) { return }
     func.func @decode(%batch: !qwen.batch) { return }
     func.func @sample(%batch: !qwen.batch) {
@@ -81,12 +85,11 @@ TEST_P(sample, draws_what_the_evaluator_and_the_runtime_draw) {
       qwen.sample(%logits, %batch) outs(%drawn) {tile = array<i64: 1>} : ()" + type +
                                                             R"(, !qwen.batch, memref<?xi32, strided<[1]>>) -> ()
       return
-    })", &context);
+    }
+  })", &context);
   ASSERT_TRUE(module);
-  gpu::Device device;
-  device.subgroupSize = subgroupSize;
-  auto program = gpu_on_cpu::Program::createPlanned(*module, device);
-  ASSERT_TRUE(program) << program.error().message;
+  auto kernels = gpu_test::emitKernels(*module, device, gpu::Schedule::Graph);
+  ASSERT_TRUE(kernels) << kernels.error().message;
 
   const std::vector<Row> rows = rowsOf(vocabulary);
   Row logits;
@@ -101,7 +104,7 @@ TEST_P(sample, draws_what_the_evaluator_and_the_runtime_draw) {
       draws.push_back({static_cast<double>(row), static_cast<double>(candidates), uniform, s.temperature,
                        static_cast<double>(s.top_k), s.top_p, s.min_p});
     }
-  auto found = (*program)->sample(draws, logits, vocabulary);
+  auto found = gpu_test::draw(**kernels, draws, logits, vocabulary);
   ASSERT_TRUE(found) << found.error().message;
   std::vector<Candidate> scratch;
   for (size_t i = 0; i < draws.size(); ++i) {
