@@ -102,6 +102,8 @@ std::vector<Case> wgmmaCases() {
   std::vector<Case> result = realShapes({"sm_90a"});
   for (const char *model : {"dense-bias", "dense-hd128", "moe-base", "moe-odd-sizes", "qwen3-8b-4-layers", "qwen3-30b-a3b-6-layers"})
     result.push_back({model, "bf16", "sm_90a"});
+  for (auto [model, cache] : {std::pair("dense-hd96", "int4"), {"dense-hd128", "int8"}, {"dense-sliding-upper", "fp8"}})
+    result.push_back({model, "bf16", "sm_90a", cache});
   for (Case &c : result)
     c.matrixUnit = "wgmma";
   return result;
@@ -161,7 +163,7 @@ TEST_P(NvidiaResources, NoKernelUsesLocalMemoryOrSpills) {
   for (std::sregex_iterator it(report.begin(), report.end(), line), end; it != end; ++it, ++kernels)
     EXPECT_EQ(it->str(), "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads");
   EXPECT_GT(kernels, 10u);
-  EXPECT_THAT(report, Not(HasSubstr("wgmma"))); // ptxas would warn that products wait for one another
+  EXPECT_THAT(report, Not(HasSubstr("wgmma"))); // ptxas would warn that products wait for one another (C7510 and the like)
 }
 
 INSTANTIATE_TEST_SUITE_P(Wgmma, NvidiaResources, testing::ValuesIn(wgmmaCases()), nameOf);

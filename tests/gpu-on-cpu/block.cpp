@@ -40,7 +40,7 @@ void Executor::Block::start(int64_t which) {
     thread.block = this;
     thread.index = i;
     thread.copies.clear(), thread.groups.clear();
-    thread.productGroups.clear(), thread.unpublished.clear(), thread.seen.clear();
+    thread.productGroups.clear(), thread.held.clear(), thread.unpublished.clear(), thread.seen.clear();
     thread.begun = thread.awaitedProduct = 0, thread.fenced = false;
     thread.fiber.start(threadMain, &thread);
   }

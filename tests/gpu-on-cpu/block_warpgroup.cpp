@@ -1,5 +1,6 @@
 // Products of a warpgroup, four subgroups together: they read workgroup memory as their descriptors say, go on beside the
 // threads, and give their sums to those that have waited for them.
+#include "tests/gpu-on-cpu/matrix_descriptor.h"
 #include "tests/gpu-on-cpu/running.h"
 
 #include <algorithm>
@@ -10,43 +11,49 @@ namespace qwench::gpu_on_cpu {
 
 namespace {
 
-constexpr int64_t kWarpgroup = 128, kRows = 64, kInputs = 16, kPieceInputs = 8;
+constexpr int64_t kWarpgroup = 128, kRows = 64, kInputs = 16, kPiece = 8;
+constexpr uint64_t kHeld = ~uint64_t(0); ///< instead of a descriptor of A
 
-/// A matrix whose rows' inputs follow one another in memory ("K-major"): fields and swizzles of PTX ISA 9.0, "Matrix Descriptor
-/// Format" and "Swizzling Modes".
-struct Matrix {
-  uint64_t start, leading, stride, baseOffset, swizzle;
+/// An operand in workgroup memory: visit(byte, element, step) for each piece, whose 8 elements of [rows, 16] are `step` apart.
+template <typename Visit> void forPieces(uint64_t descriptor, bool transposed, int64_t rows, Visit visit) {
+  MatrixDescriptor matrix(descriptor);
+  for (int64_t row = 0; row < rows && !transposed; ++row)
+    for (int64_t piece = 0; piece < kInputs / kPiece; ++piece)
+      visit(matrix.kMajor(row, piece), row * kInputs + piece * kPiece, 1);
+  for (int64_t input = 0; input < kInputs && transposed; ++input)
+    for (int64_t piece = 0; piece < rows / kPiece; ++piece)
+      visit(matrix.mnMajor(piece, input), piece * kPiece * kInputs + input, kInputs);
+}
 
-  explicit Matrix(uint64_t descriptor)
-      : start((descriptor & 0x3fff) << 4), leading((descriptor >> 16 & 0x3fff) << 4), stride((descriptor >> 32 & 0x3fff) << 4),
-        baseOffset(descriptor >> 49 & 7), swizzle(descriptor >> 62) {}
+/// Those of a product: of A, unless it is in registers, and of B.
+template <typename Visit> void forOperands(const Product &product, Visit visit) {
+  if (product.left.empty())
+    visit(product.a, false, kRows);
+  visit(product.b, product.transposed, product.columns);
+}
 
-  /// Byte of workgroup memory of piece `piece`, 16 bytes, of a row. A swizzle of 2^n pieces exchanges them by n bits of the
-  /// address from bit 7 on.
-  uint64_t place(int64_t row, int64_t piece) const {
-    if (swizzle == 0) // 8 rows of a piece one after another
-      return start + row / 8 * stride + piece * leading + row % 8 * 16;
-    const int bits = 4 - static_cast<int>(swizzle); // 128, 64 or 32 bytes
-    const uint64_t at = start + row / 8 * stride + row % 8 * (16u << bits) + piece * 16;
-    return at ^ ((at >> 7 & ((1u << bits) - 1)) << 4);
-  }
-};
+float fromHalf(uint32_t half) { return std::bit_cast<float>(half << 16); }
 
-template <typename Visit> void forPieces(const Matrix &matrix, int64_t rows, Visit visit) {
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t piece = 0; piece < kInputs / kPieceInputs; ++piece)
-      visit(matrix.place(row, piece), row, piece);
+/// Row and column of A that half `half` of a lane's word `word` is of: Figure "WGMMA .m64nNk16 register fragment layout for matrix A".
+std::pair<int64_t, int64_t> placeInA(int64_t thread, int64_t word, int64_t half) {
+  const int64_t lane = thread % 32, row = thread / 32 * 16 + lane / 4 + word % 2 * 8;
+  return {row, lane % 4 * 2 + half + word / 2 * 8};
+}
+
+/// Row and column of D that element `i` of a thread's is of.
+std::pair<int64_t, int64_t> placeInD(int64_t thread, int64_t i) {
+  const int64_t lane = thread % 32;
+  return {thread / 32 * 16 + lane / 4 + i % 4 / 2 * 8, i / 4 * 8 + lane % 4 * 2 + i % 2};
 }
 
 } // namespace
 
 /// Whether what a product is to read is there: written before a barrier, and made visible to products before it.
 void Executor::Block::beginReading(const Product &product, int64_t first) {
-  auto begin = [&](uint64_t descriptor, int64_t rows) {
-    Matrix matrix(descriptor);
-    if (matrix.baseOffset)
+  forOperands(product, [&](uint64_t descriptor, bool transposed, int64_t rows) {
+    if (MatrixDescriptor(descriptor).baseOffset)
       fail("a matrix of a base offset, which is not known here");
-    forPieces(matrix, rows, [&](uint64_t offset, int64_t, int64_t) {
+    forPieces(descriptor, transposed, rows, [&](uint64_t offset, int64_t, int64_t) {
       for (uint64_t i = offset; i < offset + 16 && ok(); ++i) {
         auto place = [i] { return " of workgroup memory at byte " + std::to_string(i); };
         if (i >= sharedBytes.size())
@@ -64,31 +71,50 @@ void Executor::Block::beginReading(const Product &product, int64_t first) {
         byte.products++;
       }
     });
-  };
-  begin(product.a, kRows);
-  begin(product.b, product.columns);
+  });
 }
 
 void Executor::Block::endReading(const Product &product) {
-  auto end = [&](uint64_t descriptor, int64_t rows) {
-    forPieces(Matrix(descriptor), rows, [&](uint64_t offset, int64_t, int64_t) {
+  forOperands(product, [&](uint64_t descriptor, bool transposed, int64_t rows) {
+    forPieces(descriptor, transposed, rows, [&](uint64_t offset, int64_t, int64_t) {
       for (uint64_t i = offset; i < offset + 16; ++i)
         sharedBytes[i].products--, sharedBytes[i].reader = -2, sharedBytes[i].read = phase;
     });
-  };
-  end(product.a, kRows);
-  end(product.b, product.columns);
+  });
+}
+
+/// What the product of a warpgroup's threads is: the first one's, with the rows of A and the sums that are in their registers.
+Product Executor::Block::gatherProduct(int64_t first) {
+  Product made = threads[first]->product;
+  const bool words = made.a == kHeld, sums = made.before < 0;
+  if (words)
+    made.left.assign(kRows * kInputs, 0);
+  if (sums)
+    made.sums.assign(kRows * made.columns, 0);
+  for (int64_t i = 0; i < kWarpgroup; ++i) {
+    Thread &thread = *threads[first + i];
+    for (int64_t half = 0; half < 8 && words; ++half) {
+      auto [row, input] = placeInA(i, half / 2, half % 2);
+      made.left[row * kInputs + input] = fromHalf(thread.words[half / 2] >> half % 2 * 16 & 0xffff);
+    }
+    for (int64_t e = 0; e < made.columns / 2 && sums; ++e) {
+      auto [row, column] = placeInD(i, e);
+      made.sums[row * made.columns + column] = thread.held[-thread.product.before - 1][e];
+    }
+  }
+  return made;
 }
 
 bool Executor::Block::multiplyWarpgroup(int64_t first) {
   for (int64_t i = first; i < first + kWarpgroup; ++i)
     if (i >= shape->threads || threads[i]->state != State::AtWarpgroup || threads[i]->site != threads[first]->site)
       return false;
-  const Product made = threads[first]->product;
+  const Product made = gatherProduct(first);
   for (int64_t i = first; i < first + kWarpgroup; ++i) {
     Thread &thread = *threads[i];
     current = &thread;
-    if (thread.product.a != made.a || thread.product.b != made.b || thread.product.before != made.before)
+    if (thread.product.a != made.a || thread.product.b != made.b ||
+        std::max(thread.product.before, 0) != std::max(made.before, 0)) // others are numbers of the thread's own
       fail("operands of a product that differ within a warpgroup" + at(thread));
     if (!thread.fenced)
       fail("a product without a fence behind accesses to its registers" + at(thread));
@@ -105,21 +131,22 @@ bool Executor::Block::multiplyWarpgroup(int64_t first) {
 
 /// The sums, when somebody waits for them: those before it are there.
 void Executor::Block::compute(Product &product) {
-  product.sums.assign(kRows * product.columns, 0);
-  if (product.before)
+  if (product.before > 0)
     product.sums = std::move(products[product.before - 1].sums);
-  auto read = [&](uint64_t descriptor, int64_t rows) {
+  product.sums.resize(kRows * product.columns, 0);
+  auto read = [&](uint64_t descriptor, bool transposed, int64_t rows) {
     std::vector<float> values(rows * kInputs);
-    forPieces(Matrix(descriptor), rows, [&](uint64_t offset, int64_t row, int64_t piece) {
-      for (int64_t i = 0; i < kPieceInputs; ++i) {
+    forPieces(descriptor, transposed, rows, [&](uint64_t offset, int64_t element, int64_t step) {
+      for (int64_t i = 0; i < kPiece; ++i) {
         uint16_t half;
         std::memcpy(&half, shared.data() + offset + 2 * i, 2);
-        values[row * kInputs + piece * kPieceInputs + i] = std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
+        values[element + i * step] = fromHalf(half);
       }
     });
     return values;
   };
-  const std::vector<float> a = read(product.a, kRows), b = read(product.b, product.columns);
+  const std::vector<float> a = product.left.empty() ? read(product.a, false, kRows) : product.left;
+  const std::vector<float> b = read(product.b, product.transposed, product.columns);
   for (int64_t row = 0; row < kRows; ++row)
     for (int64_t column = 0; column < product.columns; ++column)
       for (int64_t k = 0; k < kInputs; ++k)
@@ -141,13 +168,25 @@ void Executor::Block::finishProducts(size_t later) {
 
 //===-- What kernels call -----------------------------------------------------------------------------------------===//
 
-static int32_t multiply(void *pointer, int32_t site, int64_t columns, int64_t a, int64_t b, int32_t before) {
+static int32_t beginProduct(void *pointer, int32_t site, const Product &product) {
   auto &block = *static_cast<Executor::Block *>(pointer);
   auto &thread = *block.current;
   thread.site = site;
-  thread.product = {columns, static_cast<uint64_t>(a), static_cast<uint64_t>(b), before, 0, {}};
+  thread.product = product;
   block.wait(State::AtWarpgroup);
   return thread.ticket;
+}
+
+static int32_t multiply(void *pointer, int32_t site, int64_t columns, int64_t a, int64_t b, int32_t transposed, int32_t before) {
+  return beginProduct(pointer, site, {columns, static_cast<uint64_t>(a), static_cast<uint64_t>(b), transposed != 0, before, 0, {}, {}});
+}
+
+/// With A in registers.
+static int32_t multiplyHeld(void *pointer, int32_t site, int64_t columns, int32_t a0, int32_t a1, int32_t a2, int32_t a3, int64_t b,
+                            int32_t transposed, int32_t before) {
+  auto &words = static_cast<Executor::Block *>(pointer)->current->words;
+  words = {static_cast<uint32_t>(a0), static_cast<uint32_t>(a1), static_cast<uint32_t>(a2), static_cast<uint32_t>(a3)};
+  return beginProduct(pointer, site, {columns, kHeld, static_cast<uint64_t>(b), transposed != 0, before, 0, {}, {}});
 }
 
 /// Element `i` of a thread's sums.
@@ -155,17 +194,30 @@ static float sum(void *pointer, int32_t ticket, int64_t i) {
   auto &block = *static_cast<Executor::Block *>(pointer);
   auto &thread = *block.current;
   thread.fenced = false;
-  if (ticket == 0)
-    return 0;
+  if (ticket <= 0)
+    return ticket ? thread.held[-ticket - 1][i] : 0;
   if (ticket > thread.awaitedProduct)
     block.fail("a read of sums of products that nothing waited for");
   const Product &product = block.products[ticket - 1];
-  const int64_t lane = thread.index % 32, subgroup = thread.index % kWarpgroup / 32;
-  const size_t row = subgroup * 16 + lane / 4 + i % 4 / 2 * 8, column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+  auto [row, column] = placeInD(thread.index % kWarpgroup, i);
   if (block.ok() && product.sums.empty())
     block.fail("a read of sums whose registers a later product has");
   return block.ok() ? product.sums[row * product.columns + column] : 0;
 }
+
+/// The number of a thread's sums in registers of their own, to which one is added: 0 begins new ones.
+static int32_t hold(void *pointer, int32_t held, float value) {
+  auto &thread = *static_cast<Executor::Block *>(pointer)->current;
+  thread.fenced = false;
+  if (held == 0)
+    thread.held.emplace_back();
+  held = -static_cast<int32_t>(thread.held.size());
+  thread.held.back().push_back(value);
+  return held;
+}
+
+/// Words of A are set.
+static void holdWords(void *pointer) { static_cast<Executor::Block *>(pointer)->current->fenced = false; }
 
 static void fence(void *pointer) { static_cast<Executor::Block *>(pointer)->current->fenced = true; }
 
@@ -188,6 +240,8 @@ static void publish(void *pointer) {
 
 std::vector<Function> warpgroupFunctions() {
   return {{"gpu_warpgroup_multiply", reinterpret_cast<void *>(multiply)}, {"gpu_warpgroup_sum", reinterpret_cast<void *>(sum)},
+          {"gpu_warpgroup_multiply_held", reinterpret_cast<void *>(multiplyHeld)},
+          {"gpu_warpgroup_hold", reinterpret_cast<void *>(hold)}, {"gpu_warpgroup_hold_words", reinterpret_cast<void *>(holdWords)},
           {"gpu_warpgroup_fence", reinterpret_cast<void *>(fence)},       {"gpu_warpgroup_group", reinterpret_cast<void *>(group)},
           {"gpu_warpgroup_wait", reinterpret_cast<void *>(await)},        {"gpu_publish", reinterpret_cast<void *>(publish)}};
 }

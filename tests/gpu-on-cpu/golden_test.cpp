@@ -41,7 +41,7 @@ std::vector<Case> cases() {
   for (Unit unit : {Unit::MmaSync, Unit::Mfma, Unit::Wmma11, Unit::Wmma12})
     list.push_back({"moe-base", ElementType::BF16, unit == Unit::Mfma ? 64 : 32, unit});
   list.push_back({"moe-odd-sizes", ElementType::BF16, 32, Unit::MmaSync});
-  for (const char *name : {"moe-base", "moe-odd-sizes", "dense-hd128"})
+  for (const char *name : {"moe-base", "moe-odd-sizes", "dense-hd128", "dense-hd96", "dense-sliding-upper"})
     list.push_back({name, ElementType::BF16, 32, Unit::Wgmma});
   list.push_back({"dense-bias", ElementType::BF16, 64, Unit::Mfma});
   list.push_back({"dense-hd128", ElementType::BF16, 32, Unit::Wmma11});

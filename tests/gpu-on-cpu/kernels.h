@@ -41,6 +41,9 @@ public:
 /// Why kernels for `device` cannot run here; empty: they can.
 std::string missingFor(const gpu::Device &device);
 
+/// Whether all matrix units add the same products in the same order here, and so give the same bits.
+bool sumsKeepTheirOrder();
+
 /// Emits the kernels of a planned module, which is spent. On a GPU they are for that GPU, and of `device` only whether four
 /// subgroups multiply together counts.
 Result<std::unique_ptr<Kernels>> emitKernels(mlir::ModuleOp planned, const gpu::Device &device, gpu::Schedule schedule);

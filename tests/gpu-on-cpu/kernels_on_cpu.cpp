@@ -133,6 +133,7 @@ Status KernelsOnCpu::run(gpu_test::Entry entry, const QwenchStep &given, const s
 namespace qwench::gpu_test {
 
 std::string missingFor(const gpu::Device &device) { return ""; }
+bool sumsKeepTheirOrder() { return true; }
 
 Result<std::unique_ptr<Kernels>> emitKernels(ModuleOp planned, const gpu::Device &device, gpu::Schedule schedule) {
   auto kernels = std::make_unique<gpu_on_cpu::KernelsOnCpu>();

@@ -42,9 +42,19 @@ constexpr const char *kOddPieces = R"({"architectures": ["Qwen3MoeForCausalLM"],
   "vocab_size": 101, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256, "norm_topk_prob": true,
   "tie_word_embeddings": false, "attention_bias": true, "hidden_act": "silu"})";
 
+// Attention and little else: a layer whose keys a window cuts, in the midst of a block and behind whole ones, and one that sees all.
+std::string attentionConfig(int64_t headDim, int64_t heads, int64_t kvHeads) {
+  return R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 24, "intermediate_size": 16,
+    "num_hidden_layers": 2, "vocab_size": 67, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256,
+    "tie_word_embeddings": true, "use_sliding_window": true, "sliding_window": 70, "max_window_layers": 1,
+    "attention_bias": false, "hidden_act": "silu", "head_dim": )" +
+         std::to_string(headDim) + R"(, "num_attention_heads": )" + std::to_string(heads) + R"(, "num_key_value_heads": )" +
+         std::to_string(kvHeads) + "}";
+}
+
 struct Case {
-  const char *name;
-  const char *config;
+  std::string name;
+  std::string config;
   bool fused;
   int64_t subgroupSize;
   int32_t longest = 20; ///< tokens of a sequence: 90 rows of 3 experts are a dispatch of many pairs
@@ -129,8 +139,19 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   fuse(*module, GetParam().fused, GetParam().format);
   if (quantized) // the evaluator is to see the formats
     kept = mlir::OwningOpRef<mlir::ModuleOp>(module->clone());
-  auto program = gpu_test::Program::create(*module, device, source, 3, 200, GetParam().schedule);
+  auto create = [&](const gpu::Device &device) {
+    mlir::OwningOpRef<mlir::ModuleOp> own(module->clone());
+    return gpu_test::Program::create(*own, device, source, 3, 200, GetParam().schedule);
+  };
+  auto program = create(device);
   ASSERT_TRUE(program) << program.error().message;
+  // Four subgroups together multiply what they multiply by themselves.
+  std::unique_ptr<gpu_test::Program> apart;
+  if (GetParam().matrix == gpu::MatrixUnit::Wgmma && gpu_test::sumsKeepTheirOrder()) {
+    auto made = create(gpu_test::deviceOf(gpu::MatrixUnit::MmaSync, 32));
+    ASSERT_TRUE(made) << made.error().message;
+    apart = made.take();
+  }
 
   const std::vector<int32_t> first = {3, 41, 59, 26, 53, 58, 17, 33, 23, 64, 62, 5, 31},
                              second = {27, 18, 28, 18, 28, 45, 60, 45, 2, 8, 11, 44};
@@ -181,6 +202,11 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
     auto found = (*program)->forward(rows, decode);
     ASSERT_TRUE(found) << found.error().message;
     ASSERT_EQ(found->size(), expected->size());
+    if (apart) {
+      auto same = apart->forward(rows, decode);
+      ASSERT_TRUE(same) << same.error().message;
+      EXPECT_EQ(*found, *same) << "step " << number << ": subgroups by themselves";
+    }
     auto [low, high] = std::minmax_element(expected->begin(), expected->end());
     size_t outputs = rows.outputRows.size(), width = outputs ? expected->size() / outputs : 0;
     for (size_t row = 0; row < outputs; ++row) {
@@ -202,6 +228,31 @@ Case persistent(Case c) {
 }
 
 using Unit = gpu::MatrixUnit;
+
+/// Four subgroups together: heads of every length that they take, and formats of the cache, over three blocks of keys.
+std::vector<Case> attentionCases() {
+  struct Heads {
+    int64_t length, count, kv; // a tile's rows are 21, 64, 12 and 8
+  };
+  const Heads h32{32, 6, 2}, h64{64, 2, 2}, h96{96, 5, 1}, h128{128, 8, 1};
+  std::vector<Case> cases;
+  auto add = [&](Heads heads, const char *format, std::optional<CacheFormat> cache = std::nullopt) {
+    cases.push_back({"attention_" + std::to_string(heads.length) + "_" + format,
+                     attentionConfig(heads.length, heads.count, heads.kv), true, 32, 135, ElementType::BF16, Unit::Wgmma, "", cache});
+  };
+  for (Heads heads : {h64, h128})
+    add(heads, "bf16");
+  for (Heads heads : {h32, h128})
+    add(heads, "fp8", CacheFormat::FP8);
+  for (Heads heads : {h32, h96})
+    add(heads, "int8", CacheFormat::Int8);
+  for (Heads heads : {h64, h96})
+    add(heads, "int4", CacheFormat::Int4);
+  return cases;
+}
+INSTANTIATE_TEST_SUITE_P(together, kernels, testing::ValuesIn(attentionCases()),
+                         [](const auto &info) { return info.param.name; });
+
 INSTANTIATE_TEST_SUITE_P(
     on, kernels,
     testing::Values(Case{"odd_mixture_fused_32", kOddMixture, true, 32, 90}, Case{"odd_mixture_fused_64", kOddMixture, true, 64},
@@ -238,7 +289,7 @@ INSTANTIATE_TEST_SUITE_P(
                     persistent({"odd_mixture_int4_persistent_32", kOddMixture, true, 32, 20, ElementType::F32, Unit::None, "int4:32"}),
                     persistent({"odd_mixture_fp8_cache_persistent_64", kOddMixture, true, 64, 20, ElementType::F32, Unit::None, "",
                                 CacheFormat::FP8})),
-    [](const auto &info) { return std::string(info.param.name); });
+    [](const auto &info) { return info.param.name; });
 
 // The list and the tests do not drift apart: each program is in a module that is compared above.
 TEST(tile_programs, are_all_compared) {

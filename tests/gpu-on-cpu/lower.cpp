@@ -17,6 +17,7 @@
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/Regex.h"
 
 using namespace mlir;
 
@@ -53,6 +54,11 @@ public:
       placeBuffer(buffer, alignments[i]);
     entry.eraseArguments(own, workgroup);
     function.walk([&](Operation *op) { replace(op); });
+    for (Operation *assembly : dead) {
+      for (Operation *user : llvm::make_early_inc_range(assembly->getUsers()))
+        user->erase();
+      assembly->erase();
+    }
     return function;
   }
 
@@ -112,14 +118,17 @@ private:
   /// Sums of a warpgroup's product are a number.
   bool replaceWarpgroup(Operation *op) {
     if (auto product = dyn_cast<NVVM::WgmmaMmaAsyncOp>(op)) {
+      bool adds = product.getScaleD() == NVVM::WGMMAScaleOut::one;
+      Value before = adds ? product.getInouts() : i32(0), transposed = i32(product.getLayoutB() == NVVM::MMALayout::row);
       substitute(op, call("gpu_warpgroup_multiply",
                           {block, i32(++sites), i64(product.getShape().getN()), product.getDescriptorA(), product.getDescriptorB(),
-                           product.getInouts()},
+                           transposed, before},
                           b.getI32Type()));
     } else if (auto element = dyn_cast<LLVM::ExtractValueOp>(op); element && element.getContainer().getType().isInteger(32)) {
-      substitute(op, call("gpu_warpgroup_sum", {block, element.getContainer(), i64(element.getPosition()[0])}, b.getF32Type()));
-    } else if (auto zeros = dyn_cast<LLVM::InlineAsmOp>(op); zeros && zeros.getOperands().empty()) {
-      substitute(op, i32(0));
+      if (!goesToProduct(element))
+        substitute(op, call("gpu_warpgroup_sum", {block, element.getContainer(), i64(element.getPosition()[0])}, b.getF32Type()));
+    } else if (auto assembly = dyn_cast<LLVM::InlineAsmOp>(op); assembly && isOfWarpgroup(assembly)) {
+      replaceAssembly(assembly);
     } else if (isa<NVVM::WgmmaFenceAlignedOp>(op)) {
       erase(op, "gpu_warpgroup_fence", {block});
     } else if (isa<NVVM::WgmmaGroupSyncAlignedOp>(op)) {
@@ -132,6 +141,74 @@ private:
       return false;
     }
     return true;
+  }
+
+  static constexpr StringLiteral kProduct = "wgmma.mma_async.sync.aligned.m64n";
+
+  static bool isOfWarpgroup(LLVM::InlineAsmOp assembly) {
+    size_t operands = assembly.getOperands().size();
+    return assembly.getAsmString().contains(kProduct) || operands == 0 || (operands > 1 && assembly.getAsmString().empty());
+  }
+  /// Sums that a product adds to are not read.
+  static bool goesToProduct(LLVM::ExtractValueOp element) {
+    auto assembly = dyn_cast<LLVM::InlineAsmOp>(*element->user_begin());
+    return assembly && element->hasOneUse() && assembly.getAsmString().contains(kProduct);
+  }
+
+  /// Zeros; registers that are held; a product whose A is in registers.
+  void replaceAssembly(LLVM::InlineAsmOp assembly) {
+    StringRef text = assembly.getAsmString();
+    ValueRange operands = assembly.getOperands();
+    if (text.contains(kProduct))
+      return replaceProduct(assembly);
+    if (operands.empty())
+      return substitute(assembly, i32(0));
+    if (operands.front().getType().isF32()) {
+      Value held = i32(0);
+      for (Value operand : operands)
+        held = call("gpu_warpgroup_hold", {block, held, operand}, b.getI32Type());
+      return substitute(assembly, held);
+    }
+    call("gpu_warpgroup_hold_words", {block}, {});
+    for (Operation *user : assembly.getRes().getUsers())
+      user->getResult(0).replaceAllUsesWith(operands[cast<LLVM::ExtractValueOp>(user).getPosition()[0]]);
+    dead.push_back(assembly);
+  }
+
+  /// d, a, b-desc, scale-d, imm-scale-a, imm-scale-b, imm-trans-b: what it multiplies is read off its text.
+  void replaceProduct(LLVM::InlineAsmOp assembly) {
+    static const llvm::Regex kForm("^[{]\n[.]reg [.]pred p;\nsetp.ne.b32 p, 1, 0;\nwgmma.mma_async.sync.aligned.m64n([0-9]+)k16"
+                                   ".f32.bf16.bf16 [{]([$0-9, ]+)[}], [{]([$0-9, ]+)[}], [$]([0-9]+), p, 1, 1, ([01]);\n[}]$");
+    SmallVector<StringRef> parts;
+    int64_t columns = 0;
+    if (!kForm.match(assembly.getAsmString(), &parts) || parts[1].getAsInteger(10, columns))
+      return void(assembly.emitError("expected a product of a warpgroup of a form that the CPU's run of kernels knows"));
+    const int64_t sums = columns / 2;
+    ValueRange operands = assembly.getOperands();
+    auto numbers = [](int64_t first, int64_t count) {
+      std::string list;
+      for (int64_t i = first; i < first + count; ++i)
+        list += (i > first ? ", $" : "$") + std::to_string(i);
+      return list;
+    };
+    auto container = operands.front().getDefiningOp<LLVM::ExtractValueOp>();
+    bool inOrder = parts[2] == numbers(0, sums) && parts[3] == numbers(2 * sums, 4) && parts[4] == std::to_string(2 * sums + 4);
+    for (int64_t i = 0; i < sums && inOrder; ++i) {
+      auto element = operands[i].getDefiningOp<LLVM::ExtractValueOp>();
+      inOrder = element && element.getPosition()[0] == i && element.getContainer() == container.getContainer();
+    }
+    if (!inOrder)
+      return void(assembly.emitError("expected operands of a product of a warpgroup in their order"));
+    SmallVector<Value> arguments{block, i32(++sites), i64(columns)};
+    llvm::append_range(arguments, operands.slice(sums, 5));
+    arguments.push_back(i32(parts[5] == "1"));
+    arguments.push_back(container.getContainer());
+    SmallVector<Operation *> elements;
+    for (int64_t i = 0; i < sums; ++i)
+      elements.push_back(operands[i].getDefiningOp());
+    substitute(assembly, call("gpu_warpgroup_multiply_held", arguments, b.getI32Type()));
+    for (Operation *element : elements)
+      element->erase();
   }
 
   /// mbarriers, and copies that they tell of. Addresses in workgroup memory count from its start.
@@ -276,6 +353,7 @@ private:
   ImplicitLocOpBuilder b;
   Type pointer;
   Value block, shared, thread, index, blocks, operands;
+  SmallVector<Operation *> dead; ///< assembly whose results are its operands
   int32_t sites = 0;
 };
 
@@ -303,8 +381,9 @@ Result<std::vector<LaunchShape>> lower(ModuleOp module, int64_t subgroupSize) {
   });
   AttrTypeReplacer spaces; // one memory; tokens of copies are numbers, and so are sums of a warpgroup's products
   spaces.addReplacement([](LLVM::LLVMStructType type) -> Type {
-    constexpr size_t kFewestSums = 32; // mma.sync has 4
-    return type.getBody().size() < kFewestSums ? Type(type) : Type(IntegerType::get(type.getContext(), 32));
+    constexpr size_t kFewestSums = 16; // mma.sync has 4
+    bool sums = type.getBody().size() >= kFewestSums && type.getBody().front().isF32();
+    return sums ? Type(IntegerType::get(type.getContext(), 32)) : Type(type);
   });
   spaces.addReplacement([](nvgpu::DeviceAsyncTokenType type) -> Type { return IntegerType::get(type.getContext(), 32); });
   spaces.addReplacement([](MemRefType type) -> Type {

@@ -4,6 +4,7 @@
 #include "tests/gpu-on-cpu/block.h"
 #include "tests/gpu-on-cpu/fiber.h"
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,13 +26,15 @@ struct SharedByte {
   uint32_t barrierPhase = 0;
 };
 
-/// A product of a warpgroup, with its descriptors: what it adds to is that of another, or 0.
+/// A product of a warpgroup, with its descriptors: what it adds to is that of another, or 0, or held by its threads.
 struct Product {
   int64_t columns;
   uint64_t a, b;
-  int32_t before;
+  bool transposed;         ///< whether memory has a row for each input of B
+  int32_t before;          ///< the other's number; of what a thread holds, the negative of its number
   int64_t waiters;         ///< threads that have waited for it
-  std::vector<float> sums; ///< [64, columns], from the first waiter on until another product takes them
+  std::vector<float> sums; ///< [64, columns], what was held, and from the first waiter on until another product takes them
+  std::vector<float> left; ///< [64, 16], A if it is in registers
 };
 
 /// An asynchronous copy to workgroup memory: `read` bytes, and then zeros.
@@ -88,6 +91,8 @@ struct Executor::Block {
     std::vector<Copy> copies;              ///< in no group yet
     std::vector<std::vector<Copy>> groups; ///< on their way, the first one first
     Product product;                       ///< the one it begins
+    std::array<uint32_t, 4> words;         ///< of its A, if that is in registers
+    std::vector<std::vector<float>> held;  ///< sums in registers that no product on its way has
     int32_t ticket = 0, begun = 0;         ///< the product's number, from 1 on; that of the last one
     std::vector<int32_t> productGroups;    ///< the last product of each group on its way
     int32_t awaitedProduct = 0;            ///< it and all before it
@@ -130,6 +135,7 @@ struct Executor::Block {
   bool loadSubgroup(int64_t first);
   void finishCopies(size_t later);
   bool multiplyWarpgroup(int64_t first);
+  Product gatherProduct(int64_t first);
   void beginReading(const Product &product, int64_t first);
   Barrier *findBarrier(uint64_t offset);
   void land(uint64_t offset, Barrier &barrier);

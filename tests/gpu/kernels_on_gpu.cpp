@@ -131,6 +131,8 @@ private:
 
 } // namespace
 
+bool sumsKeepTheirOrder() { return false; }
+
 std::string missingFor(const gpu::Device &device) {
   const Gpu gpu = firstGpu();
   if (gpu.missing.empty() && device.matrix == gpu::MatrixUnit::Wgmma && gpu.arch != "sm_90a")

@@ -2,6 +2,7 @@
 // of lanes holds a key in pieces of 16 bytes; the teams of a block share the keys out among them and merge their sums at
 // the end.
 #include "compiler/target/gpu/kernels.h"
+#include "compiler/target/gpu/passes.h"
 
 using namespace mlir;
 using namespace qwench::qwen;
@@ -226,10 +227,30 @@ Value attentionTiles(StepBuilder &host, Operation *op) {
   return host.mul(rowTiles, attention.getCache().getType().getHeads() * splits);
 }
 
+/// Emits the form for many rows, if the op has one here. Where the module is for products of four subgroups and this is not, the
+/// kernel says so, with the reason.
+static bool emitManyRows(KernelBuilder &b, AttentionOp op) {
+  std::string refusal = matrixAttentionRefusal(b, op);
+  const bool fits = refusal.empty();
+  if (b.device.matrix == MatrixUnit::Wgmma) {
+    if (fits)
+      refusal = warpgroupAttentionRefusal(op);
+    if (refusal.empty()) {
+      emitWarpgroupAttention(b, op);
+      return true;
+    }
+    b.function->setAttr(kMatrixUnit, b.getStringAttr(fits ? "mma" : "none"));
+    b.function->setAttr(kMatrixUnitReason, b.getStringAttr(refusal));
+  }
+  if (fits)
+    emitMatrixAttention(b, op);
+  return fits;
+}
+
 void emitAttention(KernelBuilder &b, Operation *op) {
   auto attention = cast<AttentionOp>(op);
-  if (fitsMatrixAttention(b, attention))
-    return emitMatrixAttention(b, attention);
+  if (emitManyRows(b, attention))
+    return;
   RowAttention tile(b, attention);
   int64_t heads = attention.getCache().getType().getHeads();
   Value rows = b.rowsOf(dest(op)), rest = b.div(b.tile, heads), rowTile = rest;

@@ -55,8 +55,11 @@ void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
 mlir::Value attentionTiles(StepBuilder &host, mlir::Operation *op);
 void emitAttention(KernelBuilder &b, mlir::Operation *op);
-bool fitsMatrixAttention(KernelBuilder &b, qwen::AttentionOp op); // matrix_attention.cpp
+/// Why an op's rows are not multiplied on the device's matrix units, by a subgroup or by four together; nothing where they can be.
+std::string matrixAttentionRefusal(KernelBuilder &b, qwen::AttentionOp op); // matrix_attention.cpp
+std::string warpgroupAttentionRefusal(qwen::AttentionOp op);                // warpgroup_attention.cpp, of the others
 void emitMatrixAttention(KernelBuilder &b, qwen::AttentionOp op);
+void emitWarpgroupAttention(KernelBuilder &b, qwen::AttentionOp op);
 mlir::Value attentionCombineTiles(StepBuilder &host, mlir::Operation *op);
 void emitAttentionCombine(KernelBuilder &b, mlir::Operation *op);
 // router_kernels.cpp

@@ -89,6 +89,13 @@ SmallVector<SmallVector<Value>> Fragments::loadTransposed(KernelBuilder &b, cons
   return {{loaded[0], loaded[1]}, {loaded[2], loaded[3]}};
 }
 
+SmallVector<Value> wordsOf(KernelBuilder &b, ValueRange pairs) {
+  SmallVector<Value> words;
+  for (Value pair : pairs)
+    words.push_back(b.extract(vector::BitCastOp::create(b, b.vectorOf(1, b.getI32Type()), pair), 0));
+  return words;
+}
+
 /// A lane's elements of C are those of A: two of the upper row and two of the lower, of the first inputs, then of the others.
 SmallVector<Value> Fragments::operandOf(KernelBuilder &b, ValueRange sums) const {
   SmallVector<Value> pairs;
@@ -102,17 +109,11 @@ SmallVector<Value> Fragments::operandOf(KernelBuilder &b, ValueRange sums) const
 
 /// mma.sync takes pairs of bf16 as i32 and single sums.
 static Value multiplySync(KernelBuilder &b, ValueRange a, ValueRange bFragment, Value c) {
-  auto words = [&](ValueRange pieces) {
-    SmallVector<Value> result;
-    for (Value pair : pieces)
-      result.push_back(b.extract(vector::BitCastOp::create(b, b.vectorOf(1, b.getI32Type()), pair), 0));
-    return result;
-  };
   SmallVector<Value> sums, results;
   for (int64_t i = 0; i < 4; ++i)
     sums.push_back(b.extract(c, i));
   auto type = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, b.getF32Type()));
-  Value product = NVVM::MmaOp::create(b, type, words(a), words(bFragment), sums, ArrayRef<int64_t>{16, 8, 16}, std::nullopt,
+  Value product = NVVM::MmaOp::create(b, type, wordsOf(b, a), wordsOf(b, bFragment), sums, ArrayRef<int64_t>{16, 8, 16}, std::nullopt,
                                       std::nullopt, std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16},
                                       std::array{NVVM::MMALayout::row, NVVM::MMALayout::col});
   for (int64_t i = 0; i < 4; ++i)

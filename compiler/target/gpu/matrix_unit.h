@@ -20,6 +20,9 @@ struct StagedRows {
   StagedRows from(KernelBuilder &b, mlir::Value row) const { return {memory, b.add(start, b.mul(row, stride)), stride}; }
 };
 
+/// The 32 bits of each pair of bf16.
+llvm::SmallVector<mlir::Value> wordsOf(KernelBuilder &b, mlir::ValueRange pairs);
+
 /// Lanes' places in the fragments of a device's matrix unit: A is 16 rows by 16 inputs, B `columns` columns by 16 inputs,
 /// C 16 rows by `columns`. Sources: PTX ISA, "Matrix Fragments for mma.m16n8k16"; AMD CDNA3, RDNA3 and RDNA4 ISA guides.
 class Fragments {

@@ -16,6 +16,8 @@ inline constexpr llvm::StringLiteral kCooperative = "qwench.cooperative";
 
 /// On a gpu.module, "wgmma": four subgroups multiply together, which other architectures, and later ones, cannot.
 inline constexpr llvm::StringLiteral kMatrixUnit = "qwench.matrix_unit";
+/// On a gpu.func of attention in such a module: what multiplies instead, "mma" or "none" (kMatrixUnit), and why.
+inline constexpr llvm::StringLiteral kMatrixUnitReason = "qwench.matrix_unit_reason";
 
 /// What is added to a kernel's name: the gpu.func, if there is one, that asks memory ahead for what a tile will read.
 inline constexpr llvm::StringLiteral kAhead = "_ahead";
