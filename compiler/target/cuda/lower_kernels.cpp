@@ -45,6 +45,15 @@ struct LowerPrefetch : ConvertOpToLLVMPattern<memref::PrefetchOp> {
   }
 };
 
+/// What a loop of scf said to LLVM has come to its branch as an attribute that the translation does not look at.
+void annotateLoops(mlir::gpu::GPUModuleOp kernels) {
+  kernels.walk([](Operation *op) {
+    auto annotation = op->getAttrOfType<LLVM::LoopAnnotationAttr>("llvm.loop_annotation");
+    if (annotation && isa<LLVM::BrOp, LLVM::CondBrOp>(op))
+      op->setAttr("loop_annotation", annotation);
+  });
+}
+
 struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(LowerKernels)
 
@@ -80,6 +89,7 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     LLVMConversionTarget llvmOnly(*context);
     if (failed(applyPartialConversion(getOperation(), llvmOnly, std::move(texts))))
       return signalPassFailure();
+    annotateLoops(getOperation());
     useDynamicMemory(getOperation());
     // Without a word on blocks per multiprocessor ptxas 13.0 spills some registers before it has used them all.
     for (const gpu::Kernel &kernel : gpu::recordedKernels(getOperation()))

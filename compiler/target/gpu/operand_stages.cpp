@@ -1,5 +1,7 @@
 #include "compiler/target/gpu/operand_stages.h"
 
+#include "compiler/target/rolled_loop.h"
+
 using namespace mlir;
 
 namespace qwench::gpu {
@@ -15,6 +17,9 @@ constexpr int64_t kMostStages = 3;
 
 /// Blocks of a multiprocessor that workgroup memory is to be enough for: one begins and ends tiles while the other multiplies.
 constexpr int64_t kWarpgroupBlocks = 2;
+
+/// Steps of a row that an assembler unrolls as a whole.
+constexpr int64_t kShortLoop = 16;
 
 } // namespace
 
@@ -252,6 +257,9 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
     llvm::append_range(next, products);
     return next;
   });
+  // Of a short loop unrolled as a whole, ptxas 13.0 keeps the operands of several steps in more registers than there are.
+  if (width <= kShortLoop * step)
+    keepRolled(state.back().getDefiningOp());
   if (async) // copies of zeros behind the inputs are on their way to where the next tile's will go
     b.awaitCopies(b.copyGroup({}), 0);
   if (unread) {

@@ -1,5 +1,6 @@
 #include "compiler/target/x86/group_kernel.h"
 
+#include "compiler/target/rolled_loop.h"
 #include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/micro_kernel.h"
 
@@ -41,14 +42,6 @@ int64_t unrollFor(const Machine &machine, int64_t rows, int64_t steps) {
 /// Rows from which on a micro-kernel has accumulators in most registers.
 constexpr int64_t kManyRows = 4;
 
-/// Keeps LLVM from unrolling a loop: a scheduler that sees many steps at once loads ahead of them and spills accumulators.
-void keepRolled(Operation *loop) {
-  MLIRContext *context = loop->getContext();
-  auto unroll = LLVM::LoopUnrollAttr::get(context, BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
-  auto annotation = LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
-  loop->setAttr("llvm.loop_annotation", annotation);
-}
-
 /// Keeps LLVM from moving loads from below to above: no instruction.
 void fenceLoads(KernelBuilder &b) { LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread"); }
 
@@ -89,6 +82,7 @@ struct GroupKernel {
     };
     sums = b.loop(b.index(0), b.index(steps), unroll, sums,
                   [&](Value first, ValueRange s) { return some(first, SmallVector<Value>(s)); });
+    // A scheduler that sees many steps at once loads ahead of them and spills accumulators.
     keepRolled(sums.front().getDefiningOp());
     for (int64_t i = 2 * rows; i < static_cast<int64_t>(sums.size()); ++i)
       sums[i % (2 * rows)] = arith::AddIOp::create(b, sums[i % (2 * rows)], sums[i]);
