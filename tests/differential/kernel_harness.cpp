@@ -2,6 +2,7 @@
 
 #include "compiler/target/target.h"
 #include "runtime/core/cpu.h"
+#include "tests/differential/amx_emulator.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -42,7 +43,8 @@ Result<std::unique_ptr<CompiledKernels>> CompiledKernels::compile(const std::str
 }
 
 bool CompiledKernels::runsHere() const {
-  return static_cast<bool>(requireCpuFeatures(program().features, program().cpu));
+  provideAmx();
+  return static_cast<bool>(requireCpuFeatures(withoutAmx(program().features), program().cpu));
 }
 
 } // namespace qwench::test

@@ -32,7 +32,7 @@ public:
   static Result<std::unique_ptr<CompiledKernels>> compile(const std::string &planned, const std::string &cpu);
 
   const QwenchProgram &program() const { return loaded->program(); }
-  /// Whether this machine has what the code needs.
+  /// Whether this machine has what the code needs; a CPU without AMX emulates it.
   bool runsHere() const;
   /// Runs an entry on one thread; step.arena has arena_bytes + thread_scratch_bytes.
   void run(QwenchStepFunction entry, QwenchStep step) const {

@@ -1,5 +1,5 @@
 // Kernels of quantized weights against plain arithmetic on the same codes: every format, every way through the kernels
-// (few rows and many, one piece of a panel and several), and CPUs with and without dot products of bytes.
+// (few rows and many, one piece of a panel and several), and CPUs with and without dot products and tiles of bytes.
 #include "tests/differential/quantized_program.h"
 
 #include "compiler/target/target.h"
@@ -50,9 +50,10 @@ static std::vector<Case> cases() {
                              "i4, group = 32, scale = bf16", "f4E2M1FN, group = 32, scale = f8E8M0FNU",
                              "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true",
                              "f8E4M3FN, group = 128, scale = f32, group_rows = 128"}) {
-    for (const char *cpu : {"native", "x86-64-v4", "x86-64-v3"})
+    for (const char *cpu : {"native", "x86-64-v4", "x86-64-v3", "sapphirerapids"})
       result.push_back({format, cpu, 200});
-    result.push_back({format, "native", 1100, 512});
+    for (const char *cpu : {"native", "sapphirerapids"})
+      result.push_back({format, cpu, 1100, 512});
   }
   for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 64, scale = f16"})
     result.push_back({format, "native", 2600});
