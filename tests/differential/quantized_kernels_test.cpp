@@ -17,6 +17,8 @@ struct Case {
   std::string cpu;
   int64_t k = 200;
   int64_t rowBound = 16; ///< of the steps that activations are for
+  int leastScale = 1;    ///< code of e4m3
+  double tolerance = 2e-5;
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.format << " " << c.cpu << " " << c.k; }
@@ -33,7 +35,9 @@ TEST_P(QuantizedKernels, ComputeWhatTheCodesMean) {
   auto target = createTarget("x86-64", options);
   ASSERT_TRUE(target);
   TargetProperties properties = (*target)->properties();
-  QuantizedProgram program(context, properties, {GetParam().format, GetParam().k, GetParam().rowBound});
+  QuantizedCase testCase{GetParam().format, GetParam().k, GetParam().rowBound};
+  testCase.leastScale = GetParam().leastScale, testCase.tolerance = GetParam().tolerance;
+  QuantizedProgram program(context, properties, testCase);
   auto compiled = CompiledKernels::compile(program.text(), GetParam().cpu);
   ASSERT_TRUE(compiled) << compiled.error().message << "\n" << program.text();
   if (!(*compiled)->runsHere())
@@ -55,6 +59,12 @@ static std::vector<Case> cases() {
     for (const char *cpu : {"native", "sapphirerapids"})
       result.push_back({format, cpu, 1100, 512});
   }
+  // Pairs of groups, with whole scales of activations and a piece of one: exact where a row's scales are within a factor of 512,
+  // and not far off where they are not.
+  for (int64_t k : {1024, 1120}) {
+    result.push_back({"f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true", "native", k, 512, 56});
+    result.push_back({"f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true", "native", k, 512, 1, 5e-4});
+  }
   for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 64, scale = f16"})
     result.push_back({format, "native", 2600});
   return result;
@@ -62,7 +72,7 @@ static std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizedKernels, testing::ValuesIn(cases()), [](const auto &info) {
   std::string name = info.param.format + "_" + info.param.cpu + "_" + std::to_string(info.param.k) +
-                     "_" + std::to_string(info.param.rowBound);
+                     "_" + std::to_string(info.param.rowBound) + (info.param.leastScale > 1 ? "_close" : "");
   std::erase_if(name, [](char c) { return c == ' ' || c == '='; });
   std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;

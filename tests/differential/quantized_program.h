@@ -21,6 +21,8 @@ struct QuantizedCase {
   int64_t rowBound = 16; ///< of the steps that activations are for
   std::string linearTile = "512, 64, 128", groupedTile = "32, 128", combineTile = "64, 128";
   std::string floatInput = ""; ///< the buffer that products take where activations are not quantized: x (f32) or norm; none if empty
+  int leastScale = 1;       ///< the least code of a group's e4m3 scales, which are positive
+  double tolerance = 2e-5;  ///< of products, relative to their range
 };
 
 /// A planned module of one op of each kind, and where its buffers and weights lie.
@@ -44,7 +46,7 @@ private:
                   int64_t bytes);
   void op(const std::string &text, std::vector<std::string> operands);
   void build();
-  void expect(const std::string &name, const std::vector<std::vector<double>> &expected, double tolerance = 2e-5);
+  void expect(const std::string &name, const std::vector<std::vector<double>> &expected, double tolerance);
   std::string element(bool quant) const;
   std::string inputName() const;
 

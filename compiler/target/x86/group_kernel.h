@@ -18,7 +18,7 @@ struct GroupProduct {
   mlir::Value rowOffsets; ///< memref<?xi64>: where row i of A starts, in bytes
   mlir::Value codesAt;    ///< bytes from a row's start to the codes of the first group
   mlir::Value scalesAt;   ///< bytes from a row's start to the scale of the first group
-  mlir::Value sumsAt;     ///< bytes from a row's start to the negated sum of the first group
+  mlir::Value sumsAt;     ///< bytes from a row's start to the sum of the first group, as kSumFactor says
   mlir::Value b;          ///< memref<?xi8>: the panel
   mlir::Value bStart;     ///< bytes of `b` before the first group
   mlir::Value groups;
@@ -33,8 +33,15 @@ llvm::SmallVector<int64_t> groupRowBlocks(const Machine &machine, const PanelFor
 /// Emits the product for rows of A listed from `row` on; `cStart` is in elements of `c`, whose rows are 32 apart.
 void emitGroupProduct(KernelBuilder &b, const GroupProduct &product, mlir::Value row, int64_t rows, mlir::Value cStart);
 
-/// Emits the unpacking of `groups` groups from byte `bStart` of `b` on to byte `toStart` of `to`, in format.unpacked().
-void emitUnpack(KernelBuilder &b, const PanelFormat &format, mlir::Value panel, mlir::Value start, mlir::Value groups,
-                mlir::Value to, mlir::Value toStart);
+/// Emits the unpacking of `groups` groups from byte `start` of `panel` on to the start of `to`, in format.unpacked().
+void emitUnpack(KernelBuilder &b, const PanelFormat &format, mlir::Value panel, mlir::Value start, mlir::Value groups, mlir::Value to);
+
+/// The same in format.unpackedPairs(); `inverse`, memref<?xf32>, has the inverse of each lane's unit.
+void emitUnpackPairs(KernelBuilder &b, const PanelFormat &format, mlir::Value panel, mlir::Value start, mlir::Value groups,
+                     mlir::Value inverse, mlir::Value to);
+
+/// Emits what the scales of a panel, of `groups` groups from byte `start` of `panel` on, count in format.unpackedPairs(): for each lane
+/// the unit times its row scale, and from element kPanel on the unit's inverse, to the start of `to`, memref<?xf32>.
+void emitPairUnits(KernelBuilder &b, const PanelFormat &format, mlir::Value panel, mlir::Value start, mlir::Value groups, mlir::Value to);
 
 } // namespace qwench::x86

@@ -37,6 +37,19 @@ PanelFormat PanelFormat::unpacked(MLIRContext *context) const {
   return f;
 }
 
+PanelFormat PanelFormat::unpackedPairs(MLIRContext *context) const {
+  PanelFormat f = unpacked(context);
+  f.scale = IntegerType::get(context, 16);
+  return f;
+}
+
+bool PanelFormat::pairsFit(const Machine &machine, int64_t groups, int64_t groupsPerScale) const {
+  constexpr int64_t mostCode = 12, mostActivation = 127;
+  return machine.int8Dot && lookup && rowScales && scale && isa<Float8E4M3FNType>(scale) && groups % 2 == 0 && groupsPerScale % 2 == 0 &&
+         group * mostCode * mostActivation <= INT16_MAX &&
+         groupsPerScale * group * mostCode * mostActivation * kMostPairScale <= INT32_MAX;
+}
+
 int64_t PanelFormat::codesAt() const {
   return kPanel * ((scale ? scale.getIntOrFloatBitWidth() / 8 : 0) + (zeroPoints ? 1 : 0));
 }
@@ -127,6 +140,15 @@ Halves PanelReader::relativeScales(Value at) {
   return result;
 }
 
+Halves PanelReader::pairScales(Value at) {
+  auto load = [&](int64_t half) -> Value {
+    auto bytes = VectorType::get({4 * kLanes}, b.getI8Type());
+    Value raw = vector::LoadOp::create(b, bytes, memory, ValueRange{b.add(at, half * 4 * kLanes)});
+    return vector::BitCastOp::create(b, VectorType::get({2 * kLanes}, b.getIntegerType(16)), raw);
+  };
+  return {load(0), load(1)};
+}
+
 Halves x86::readRowScales(KernelBuilder &b, Value memory, Value at) {
   Halves result;
   for (int64_t j = 0; j < 2; ++j) {
@@ -197,10 +219,13 @@ Value PanelReader::lookUp(Value codes) {
   return LLVM::CallIntrinsicOp::create(b, bytes, b.getStringAttr(intrinsic), ValueRange{entries, codes}).getResult(0);
 }
 
-Halves PanelReader::start(Value negatedSum, const Halves &zeros) {
-  Value sum = b.splat(negatedSum);
-  if (zerosInStart())
-    return {arith::MulIOp::create(b, sum, zeros[0]), arith::MulIOp::create(b, sum, zeros[1])};
-  Value all = shl(b, sum, llvm::Log2_64(format.bias));
+Halves PanelReader::start(Value sum, const Halves &zeros) {
+  Value negated = subi(b, b.splat(sum), words(b, kSumOffset));
+  auto down = [&](int64_t factor) { return arith::ShRSIOp::create(b, negated, words(b, llvm::Log2_64(factor))).getResult(); };
+  if (zerosInStart()) {
+    negated = down(kSumFactor);
+    return {arith::MulIOp::create(b, negated, zeros[0]), arith::MulIOp::create(b, negated, zeros[1])};
+  }
+  Value all = format.bias < kSumFactor ? down(kSumFactor / format.bias) : shl(b, negated, llvm::Log2_64(format.bias / kSumFactor));
   return {all, all};
 }

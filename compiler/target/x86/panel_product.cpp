@@ -20,9 +20,12 @@ constexpr int64_t kProductsAt = kOffsetsAt + 8 * kMaxListedRows;
 constexpr int64_t kUnpackedAt = kProductsAt + 4 * kPanel * kMaxListedRows;
 // Offsets of a block of rows in one piece, and rows gathered for tiles: a tile's rows in different sets of the cache.
 constexpr int64_t kPieceOffsetsAt = kUnpackedAt + PanelProduct::kMaxPieceBytes;
+// Scales of a panel's rows in units, and what units are divided by: of panels that are unpacked in pairs of groups.
+constexpr int64_t kRowScalesAt = kPieceOffsetsAt + 512;
+constexpr int64_t kUnitInversesAt = kRowScalesAt + 4 * kPanel;
 constexpr int64_t kGroupSumsAt = kPieceOffsetsAt + 1024;
 constexpr int64_t kGatheredAt = kGroupSumsAt + 4 * kGroupTileSums;
-static_assert(kGroupSumsAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kGroupSumsAt && kGatheredAt < kScratchBytes);
+static_assert(kGroupSumsAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kRowScalesAt && kUnitInversesAt + 4 * kPanel <= kGroupSumsAt && kGatheredAt < kScratchBytes);
 
 /// Adds the products of rows of quantized activations with groups of a panel to C.
 struct GroupSum {
@@ -143,26 +146,40 @@ void PanelProduct::emitGroups(KernelBuilder &b, Value start, Value count, bool g
   auto direct = [&](Value group, Value some) {
     sum.emit(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), group, some, true);
   };
-  PanelFormat wide = format.bits == 4 ? format.unpacked(b.getContext()) : format;
+  bool paired = format.pairsFit(b.machine, groups, product.groupsPerScale);
+  PanelFormat wide = format.bits == 8 ? format : paired ? format.unpackedPairs(b.getContext()) : format.unpacked(b.getContext());
+  Value rowScales = b.scratchAt(kRowScalesAt, b.getF32Type());
   int64_t piece = inputs / format.group;
   auto byPieces = [&] {
+    if (paired)
+      emitPairUnits(b, format, weight.memory, first, b.index(groups), rowScales);
     b.loop(b.index(0), b.index(groups), piece, [&](Value group) {
       Value some = b.min(b.index(piece), b.sub(b.index(groups), group));
       if (format.bits == 8)
         return direct(group, some);
       Value unpacked = b.scratchAt(kUnpackedAt, b.getI8Type());
-      emitUnpack(b, format, weight.memory, b.add(first, b.mul(group, format.groupBytes())), some, unpacked, b.index(0));
+      Value from = b.add(first, b.mul(group, format.groupBytes()));
+      if (paired)
+        emitUnpackPairs(b, format, weight.memory, from, some, b.scratchAt(kUnitInversesAt, b.getF32Type()), unpacked);
+      else
+        emitUnpack(b, format, weight.memory, from, some, unpacked);
       sum.emit(b, wide, unpacked, b.index(0), group, some, false);
     });
   };
   // Few rows read the panel as it lies in memory, one sequential stream; many unpack it once.
+  auto asItLies = [&] {
+    if (paired)
+      for (auto [j, scales] : llvm::enumerate(readRowScales(b, weight.memory, start)))
+        b.store(scales, rowScales, b.index(j * kLanes));
+    direct(b.index(0), b.index(groups));
+  };
   if (gathered)
     byPieces();
   else
-    b.choose(b.less(count, b.index(groupRowBlocks(b.machine, format).front() + 1)),
-             [&] { direct(b.index(0), b.index(groups)); }, byPieces);
+    b.choose(b.less(count, b.index(groupRowBlocks(b.machine, format).front() + 1)), asItLies, byPieces);
 
-  finishRows(b, start, count, format.rowScales, format.sumFactor(), finish);
+  Halves scales = paired ? Halves{b.load(rowScales, b.index(0)), b.load(rowScales, b.index(kLanes))} : rowScalesAt(b, start);
+  finishRows(b, count, scales, format.sumFactor(), finish);
 }
 
 void PanelProduct::emitCodes(KernelBuilder &b, Value start, Value count, Finish finish) const {
@@ -171,18 +188,19 @@ void PanelProduct::emitCodes(KernelBuilder &b, Value start, Value count, Finish 
   E4M3Product product{format, in.memory, b.scratchAt(kOffsetsAt, b.getI64Type()), weight.memory,
                       b.add(start, format.headerBytes()), weight.columns(), b.scratchAt(kProductsAt, b.getF32Type())};
   emitE4M3Product(b, product, count);
-  finishRows(b, start, count, format.rowScales, 1, finish);
+  finishRows(b, count, rowScalesAt(b, start), 1, finish);
 }
 
-void PanelProduct::finishRows(KernelBuilder &b, Value start, Value count, bool rowScales, float factor, Finish finish) const {
+Halves PanelProduct::rowScalesAt(KernelBuilder &b, Value start) const {
+  return weight.quant() && hasRowScales(weight.quant()) ? readRowScales(b, weight.memory, start) : Halves{};
+}
+
+void PanelProduct::finishRows(KernelBuilder &b, Value count, const Halves &scales, float factor, Finish finish) const {
   Value products = b.scratchAt(kProductsAt, b.getF32Type());
-  Halves scales;
-  if (rowScales)
-    scales = readRowScales(b, weight.memory, start);
   b.loop(b.index(0), count, 1, [&](Value row) {
     Value at = b.mul(row, kPanel);
     Halves y = {b.load(products, at), b.load(products, b.add(at, kLanes))};
-    if (rowScales)
+    if (scales[0])
       y = {b.mulf(y[0], scales[0]), b.mulf(y[1], scales[1])};
     if (factor != 1)
       y = {b.mulf(y[0], b.splat(factor)), b.mulf(y[1], b.splat(factor))};
@@ -198,7 +216,7 @@ void PanelProduct::emitPieces(KernelBuilder &b, Value start, Value count, Finish
   b.loop(whole, inputs, [&](Value first) { emitPiece(b, start, first, inputs, count); });
   if (whole < columns)
     emitPiece(b, start, b.index(whole), columns - whole, count);
-  finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);
+  finishRows(b, count, rowScalesAt(b, start), 1, finish);
 }
 
 /// The product of `columns` columns of a panel of floats, or of what is widened from it into scratch, with rows of floats.
@@ -310,5 +328,5 @@ void PanelProduct::emitGathered(KernelBuilder &b, Value start, Value count, Fini
   tile.product.accumulate = false;
   tile.widen = widen ? &*widen : nullptr;
   forWholeTiles(b, count, gatheredRows(b), [&](int64_t rows) { emitTileProduct(b, tile, rows, b.index(1), b.index(0)); });
-  finishRows(b, start, count, weight.quant() && hasRowScales(weight.quant()), 1, finish);
+  finishRows(b, count, rowScalesAt(b, start), 1, finish);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "compiler/target/x86/micro_kernel.h"
+#include "compiler/target/x86/panel_format.h"
 
 namespace qwench::x86 {
 
@@ -40,7 +41,9 @@ private:
   void emitPieces(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
   Product floatProduct(KernelBuilder &b, mlir::Value panel, mlir::Value panelAt, int64_t columns) const;
   void emitPiece(KernelBuilder &b, mlir::Value start, mlir::Value first, int64_t columns, mlir::Value count) const;
-  void finishRows(KernelBuilder &b, mlir::Value start, mlir::Value count, bool rowScales, float factor, Finish finish) const;
+  void finishRows(KernelBuilder &b, mlir::Value count, const Halves &scales, float factor, Finish finish) const;
+  /// The scales of the rows of the panel at `start`; nulls if rows have none.
+  Halves rowScalesAt(KernelBuilder &b, mlir::Value start) const;
   void emitCodes(KernelBuilder &b, mlir::Value start, mlir::Value count, Finish finish) const;
   void emitGroups(KernelBuilder &b, mlir::Value start, mlir::Value count, bool gathered, Finish finish) const;
   int64_t gatheredStride() const;

@@ -49,7 +49,7 @@ struct GroupWriter {
       round(b.index(whole), valid % sumColumns, perUnit);
   }
 
-  /// Writes the codes of sum number `n`, of which `count` columns are there, and their negated sum.
+  /// Writes the codes of sum number `n`, of which `count` columns are there, and their sum as products take it.
   void round(Value n, int64_t count, Value perUnit) {
     Value first = b.mul(n, sumColumns);
     Value negated = fold(first, count, words(b, 0), [&](Value column, Value x, Value sum) {
@@ -61,7 +61,10 @@ struct GroupWriter {
     Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.lanes(b.getI8Type())));
     for (int64_t column = llvm::alignTo(count, kLanes); column < sumColumns; column += kLanes)
       vector::StoreOp::create(b, none, to, ValueRange{b.add(codes, b.add(first, column))});
-    storeWord(vector::ReductionOp::create(b, vector::CombiningKind::ADD, negated), b.add(sums, b.mul(n, 4)));
+    Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, negated);
+    auto word = [&](int64_t v) { return arith::ConstantOp::create(b, b.getI32IntegerAttr(v)); };
+    Value stored = arith::AddIOp::create(b, arith::MulIOp::create(b, sum, word(kSumFactor)), word(kSumOffset));
+    storeWord(stored, b.add(sums, b.mul(n, 4)));
   }
 
   void storeWord(Value word, Value at) {
