@@ -362,7 +362,7 @@ def Qwen_QuantizeOp : Qwen_TileOp<"quantize"> {
     is its largest magnitude / 127, a code is `x / scale` rounded to the nearest, ties to even; a group of zeros has scale 0.
 
     In buffer semantics a row is a run of bytes: the codes of `K'` columns (K rounded up to a multiple of S), the scale (f32)
-    of each of the `ceil(K / G)` groups, and the negated sum (i32) of the codes of each S columns, from which integer products
+    of each of the `ceil(K / G)` groups, and for each S columns 2^15 - 16 * the sum of their codes (i32), by which integer products
     correct for unsigned weight codes. Tiles: rows.
   }];
   let arguments = (ins Qwen_Shaped:$input, Variadic<AnyStridedMemRef>:$dests, OptionalAttr<DenseI64ArrayAttr>:$tile);

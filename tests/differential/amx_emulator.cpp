@@ -15,7 +15,7 @@
 namespace qwench::test {
 namespace {
 
-constexpr int kTiles = 8, kMostRows = 16, kRowBytes = 64, kConfigBytes = 64;
+constexpr int kTiles = 8, kMostRows = 16, kRowBytes = 64;
 
 struct Tile {
   int rows = 0, bytes = 0; ///< configured; bytes of a row

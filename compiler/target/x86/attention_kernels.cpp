@@ -144,19 +144,6 @@ void AttentionTile::scoreBlock(KernelBuilder &b, Value block) {
   }
 }
 
-/// 2^x for x <= 0, within 2e-7 relatively: 2^n * p(f) with n the nearest integer and f in -0.5 .. 0.5. About 12
-/// instructions, half of what an exponential for all arguments takes.
-Value exp2(KernelBuilder &b, Value x) {
-  constexpr float coefficients[] = {1.00000012f,   0.693146944f,   0.240221202f,
-                                    0.0555071346f, 0.00967554748f, 0.00132764713f};
-  x = b.larger(x, b.splat(-126.0f));
-  Value shifted = b.addf(x, b.splat(kRounder)), f = b.subf(x, b.subf(shifted, b.splat(kRounder)));
-  Value power = b.splat(coefficients[5]);
-  for (int i = 4; i >= 0; --i)
-    power = b.fma(power, f, b.splat(coefficients[i]));
-  return toFloats(b, addi(b, toBits(b, power), shl(b, toBits(b, shifted), 23)));
-}
-
 /// P from S, and what changes with it: maxima, sums, and O where the maximum grew. Without `masked` every query vector
 /// attends to every key of the block.
 void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
@@ -204,7 +191,7 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
     Value offset = b.splat(arith::NegFOp::create(b, b.mulf(grows.getResult(0), b.f32(exponent()))));
     Value total = b.load(sums, b.mul(r, kLanes));
     for (int64_t v = 0; v < vectors; ++v) {
-      Value weight = exp2(b, b.fma(score[v], b.splat(exponent()), offset));
+      Value weight = b.exp2(b.fma(score[v], b.splat(exponent()), offset));
       if (masked) // a row none of whose keys are in this block has no maximum yet, and weights of 1
         weight = arith::SelectOp::create(b, valid[v], weight, b.splat(0.0f));
       total = b.addf(total, weight);
@@ -217,7 +204,7 @@ void AttentionTile::softmaxBlock(KernelBuilder &b, Value block, bool masked) {
 /// O and the sums of query vector r, relative to the maximum `before` so far, become relative to `now`; both are exponents
 /// of 2.
 void AttentionTile::rescale(KernelBuilder &b, Value r, Value before, Value now) {
-  Value shrink = exp2(b, b.splat(b.subf(before, now))), sum = b.mul(r, kLanes);
+  Value shrink = b.exp2(b.splat(b.subf(before, now))), sum = b.mul(r, kLanes);
   b.store(b.mulf(b.load(sums, sum), shrink), sums, sum);
   b.loop(dim, kLanes, [&](Value i) {
     Value o = b.add(b.mul(r, dim), i);

@@ -9,10 +9,31 @@ using namespace qwench;
 using namespace qwench::x86;
 using namespace qwench::qwen;
 
+/// 2^(n + f): `rounded` is n + kRounder, n an integer, and f is in -0.5 .. 0.5.
+static Value powerOfTwo(KernelBuilder &b, Value rounded, Value f) {
+  constexpr float coefficients[] = {1.00000012f,   0.693146944f,   0.240221202f,
+                                    0.0555071346f, 0.00967554748f, 0.00132764713f};
+  Value power = b.splat(coefficients[5]);
+  for (int i = 4; i >= 0; --i)
+    power = b.fma(power, f, b.splat(coefficients[i]));
+  return toFloats(b, addi(b, toBits(b, power), shl(b, toBits(b, rounded), 23)));
+}
+
+Value KernelBuilder::exp2(Value x) {
+  x = larger(x, splat(-126.0f));
+  Value rounder = splat(kRounder), rounded = addf(x, rounder);
+  return powerOfTwo(*this, rounded, subf(x, subf(rounded, rounder)));
+}
+
+Value KernelBuilder::exp(Value x) {
+  x = larger(x, splat(-87.0f));
+  Value rounder = splat(kRounder), perUnit = splat(1.44269504f), rounded = fma(x, perUnit, rounder);
+  return powerOfTwo(*this, rounded, fma(x, perUnit, subf(rounder, rounded)));
+}
+
 Value KernelBuilder::swiglu(Value gate, Value up) {
-  Value one = splat(1.0f);
-  Value negated = arith::NegFOp::create(*this, gate);
-  return mulf(divf(gate, addf(one, exp(negated))), up);
+  Value negated = smaller(arith::NegFOp::create(*this, gate), splat(87.0f));
+  return mulf(divf(gate, addf(splat(1.0f), exp(negated))), up);
 }
 
 Value KernelBuilder::largest(Value vector) {

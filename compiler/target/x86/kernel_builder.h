@@ -55,8 +55,15 @@ public:
     Value greater = mlir::arith::CmpFOp::create(*this, mlir::arith::CmpFPredicate::OGT, a, b);
     return mlir::arith::SelectOp::create(*this, greater, a, b);
   }
+  Value smaller(Value a, Value b) {
+    Value less = mlir::arith::CmpFOp::create(*this, mlir::arith::CmpFPredicate::OLT, a, b);
+    return mlir::arith::SelectOp::create(*this, less, a, b);
+  }
   Value fma(Value a, Value b, Value c) { return mlir::vector::FMAOp::create(*this, a, b, c); }
-  Value exp(Value vector) { return mlir::math::ExpOp::create(*this, vector); }
+  /// 2^x for x < 127, within 2e-7 relatively; below 2^-126 that. About 12 instructions.
+  Value exp2(Value x);
+  /// e^x for x < 88, within 3e-7 relatively where |x| is below 10, the more the farther x is from 0; below 2^-126 that.
+  Value exp(Value x);
   Value sum(Value vector) {
     return mlir::vector::ReductionOp::create(*this, mlir::vector::CombiningKind::ADD, vector,
                                              mlir::arith::FastMathFlags::reassoc);

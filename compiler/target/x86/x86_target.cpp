@@ -31,20 +31,6 @@ constexpr llvm::StringLiteral kChecked[] = {
     "avx512vnni", "avx512ifma", "avx512bf16", "avx512bitalg", "avx512vpopcntdq", "gfni",
     "amx-tile",   "amx-bf16",   "amx-int8"};
 
-/// Vector exp becomes a polynomial: LLVM would call the scalar function for each lane.
-struct ApproximateExp : PassWrapper<ApproximateExp, OperationPass<ModuleOp>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ApproximateExp)
-  StringRef getArgument() const final { return "x86-approximate-exp"; }
-  StringRef getDescription() const final { return "vector exponentials become polynomials"; }
-  void runOnOperation() override {
-    RewritePatternSet patterns(&getContext());
-    populateMathPolynomialApproximationPatterns(
-        patterns, [](StringRef op) { return op == math::ExpOp::getOperationName(); });
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
-      signalPassFailure();
-  }
-};
-
 class X86Target final : public Target {
 public:
   X86Target(std::string cpu, llvm::StringMap<bool> features) : cpu(std::move(cpu)), features(std::move(features)) {}
@@ -133,7 +119,6 @@ public:
   void addLoweringPasses(OpPassManager &passes) const override {
     passes.addPass(x86::createTeamSchedulePass());
     passes.addPass(x86::createStepToLLVMPass(cpu, llvm::join(usedFeatures(), ",")));
-    passes.addPass(std::make_unique<ApproximateExp>());
     passes.addPass(createLoopInvariantCodeMotionPass());
     passes.addPass(createSCFToControlFlowPass());
     ConvertVectorToLLVMPassOptions vectors;
