@@ -133,6 +133,8 @@ LogicalResult WeightOp::verify() {
     return emitOpError() << "expected a static shape, found " << type;
   if (type.getRank() < 1 || type.getRank() > 3)
     return emitOpError() << "expected a vector, a matrix or a stack of matrices, found " << type;
+  if (auto quant = dyn_cast<QuantType>(type.getElementType()); quant && quant.getSums())
+    return emitOpError() << "expected no sums, which activations have, found " << quant;
   if (getSource().has_value() == getParts().has_value())
     return emitOpError("expected either a source or parts");
   if (!getLayers().empty() && static_cast<int64_t>(getLayers().size()) != static_cast<int64_t>(getInstances()))

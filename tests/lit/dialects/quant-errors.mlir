@@ -59,3 +59,8 @@ func.func private @f(!qwen.cache<layers = 1, heads = 1, dim = 32, !qwen.quant<i4
 
 // expected-error @below {{expected a dim that is a multiple of the group and of 8, found 48}}
 func.func private @f(!qwen.cache<layers = 1, heads = 1, dim = 48, !qwen.quant<i4, group = 32, scale = f16, zero_points = true>>)
+
+// -----
+
+// expected-error@+1 {{expected no sums, which activations have, found '!qwen.quant<i8, group = 128, scale = f32, sums = 32>'}}
+qwen.weight @w : tensor<64x128x!qwen.quant<i8, group = 128, scale = f32, sums = 32>> instances 1 layers [] source "w"
