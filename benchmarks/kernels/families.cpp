@@ -40,6 +40,7 @@ private:
         const std::string name = std::string(op) + "/" + format;
         const OpChoice choice = {mixture, format, "", false, {op}};
         add(name + "/rows:1", Spec::Kind::Linear, choice, {1}).routing = Spec::Routing::Uniform;
+        add(name + "/rows:16/uniform", Spec::Kind::Linear, choice, {16}).routing = Spec::Routing::Uniform; // one for each expert
         add(name + "/rows:512/uniform", Spec::Kind::Linear, choice, {512}).routing = Spec::Routing::Uniform;
         add(name + "/rows:512/same_experts", Spec::Kind::Linear, choice, {512}).routing = Spec::Routing::SameExperts;
       }
