@@ -1,6 +1,6 @@
 #include "compiler/target/gpu/operand_stages.h"
 
-#include "compiler/target/rolled_loop.h"
+#include "compiler/target/gpu/rolled_loop.h"
 
 using namespace mlir;
 

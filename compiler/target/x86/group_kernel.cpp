@@ -1,6 +1,5 @@
 #include "compiler/target/x86/group_kernel.h"
 
-#include "compiler/target/rolled_loop.h"
 #include "compiler/target/x86/integers.h"
 #include "compiler/target/x86/micro_kernel.h"
 
@@ -83,7 +82,7 @@ struct GroupKernel {
     int64_t steps = format.group / kStepColumns, unroll = unrollFor(b.machine, rows, steps);
     int64_t sets = sums.size() / (2 * rows);
     Value codes = b.add(codesAt, b.mul(group, format.group));
-    sums = b.loop(b.index(0), b.index(steps), unroll, sums, [&](Value first, ValueRange before) {
+    return b.loop(b.index(0), b.index(steps), unroll, sums, [&](Value first, ValueRange before) {
       SmallVector<Value> s(before);
       for (int64_t u = 0; u < unroll; ++u) {
         Value step = b.add(first, u);
@@ -95,9 +94,6 @@ struct GroupKernel {
       }
       return s;
     });
-    // A scheduler that sees many steps at once loads ahead of them and spills accumulators.
-    keepRolled(sums.front().getDefiningOp());
-    return sums;
   }
 
   /// `y`, integers in units of the lane, and the products of a pair of groups; `at` is the pair's first byte in the panel.
