@@ -1,3 +1,4 @@
+#include "tests/differential/all_dialects.h"
 #include "tests/differential/kernel_harness.h"
 
 #include "compiler/target/target.h"
@@ -7,8 +8,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
 
 using namespace mlir;
@@ -16,11 +15,8 @@ using namespace mlir;
 namespace qwench::test {
 
 Result<std::unique_ptr<CompiledKernels>> CompiledKernels::compile(const std::string &planned, const std::string &cpu) {
-  DialectRegistry registry;
-  registerAllDialects(registry);
-  registerAllExtensions(registry);
-  registry.insert<qwen::QwenDialect>();
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  MLIRContext context(allDialects(), MLIRContext::Threading::DISABLED);
+  context.loadDialect<qwen::QwenDialect>();
   context.loadAllAvailableDialects();
   OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(planned, &context);
   if (!module)

@@ -35,9 +35,9 @@ TEST_P(QuantizedKernels, ComputeWhatTheCodesMean) {
   auto target = createTarget("x86-64", options);
   ASSERT_TRUE(target);
   TargetProperties properties = (*target)->properties();
-  QuantizedCase testCase{GetParam().format, GetParam().k, GetParam().rowBound};
-  testCase.leastScale = GetParam().leastScale, testCase.tolerance = GetParam().tolerance;
-  QuantizedProgram program(context, properties, testCase);
+  const Case &c = GetParam();
+  QuantizedProgram program(context, properties,
+                           {.format = c.format, .k = c.k, .rowBound = c.rowBound, .leastScale = c.leastScale, .tolerance = c.tolerance});
   auto compiled = CompiledKernels::compile(program.text(), GetParam().cpu);
   ASSERT_TRUE(compiled) << compiled.error().message << "\n" << program.text();
   if (!(*compiled)->runsHere())

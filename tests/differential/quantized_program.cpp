@@ -324,7 +324,8 @@ void QuantizedProgram::compare(const std::function<void(bool decode, const Qwenc
   for (int64_t e = 0; e < kExperts; ++e) {
     experts.push_back(packRandom(random, type, paired, 2 * n, k,
                                  weights.data() + expertsAt + e * paired.matrixBytes(2 * n, k, type), options.leastScale));
-    down.push_back(packRandom(random, type, layout, k, n, weights.data() + downAt + e * layout.matrixBytes(k, n, type), options.leastScale));
+    down.push_back(packRandom(random, type, layout, k, n, weights.data() + downAt + e * layout.matrixBytes(k, n, type),
+                              options.leastScale));
   }
   for (int64_t i = 0; i < n; ++i)
     weights.at<float>(biasAt)[i] = normal(random);

@@ -3,13 +3,12 @@
 #include "passes/Pipelines.h"
 #include "runtime/core/random.h"
 #include "runtime/core/sampler.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/gpu-on-cpu/checkpoint_source.h"
 #include "tests/gpu-on-cpu/program.h"
 #include "tests/reference/logits.h"
 #include "tests/reference/model.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Pass/PassManager.h"
 #include <gtest/gtest.h>
 
@@ -56,10 +55,7 @@ std::vector<Case> cases() {
 class golden : public testing::TestWithParam<Case> {
 protected:
   void SetUp() override {
-    mlir::DialectRegistry registry;
-    mlir::registerAllDialects(registry);
-    mlir::registerAllExtensions(registry);
-    context.appendDialectRegistry(registry);
+    context.appendDialectRegistry(test::allDialects());
     auto imported = importGolden(context, GetParam().model, GetParam().type,
                                  isF32() ? CacheFormat::F32 : CacheFormat::BF16);
     ASSERT_TRUE(imported) << imported.error().message;

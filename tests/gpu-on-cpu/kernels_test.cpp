@@ -6,12 +6,11 @@
 #include "dialects/tensor_names.h"
 #include "frontends/huggingface/import/import.h"
 #include "passes/Pipelines.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/gpu-on-cpu/program.h"
 #include "tests/gpu-on-cpu/router_gaps.h"
 #include "tests/reference/model.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Pass/PassManager.h"
 #include <gtest/gtest.h>
 
@@ -98,10 +97,7 @@ private:
 };
 
 std::unique_ptr<mlir::MLIRContext> makeContext() {
-  mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  return std::make_unique<mlir::MLIRContext>(registry);
+  return std::make_unique<mlir::MLIRContext>(test::allDialects());
 }
 
 mlir::OwningOpRef<mlir::ModuleOp> import(mlir::MLIRContext &context, const Case &c) {

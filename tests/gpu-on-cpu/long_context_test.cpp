@@ -3,11 +3,10 @@
 // that no 32-bit number tells its place.
 #include "dialects/Qwen.h"
 #include "dialects/quantization/codes.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/differential/planned_module.h"
 #include "tests/gpu-on-cpu/program.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
 #include <gtest/gtest.h>
 
@@ -133,10 +132,7 @@ class long_context : public testing::TestWithParam<Case> {};
 
 TEST_P(long_context, is_attended_to_from_its_end) {
   const Case &c = GetParam();
-  mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  mlir::MLIRContext context(test::allDialects(), mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<qwen::QwenDialect>();
   auto module = mlir::parseSourceString<mlir::ModuleOp>(programText(c.element), &context);
   ASSERT_TRUE(module);

@@ -1,13 +1,12 @@
 // Golden models with quantized weights and caches: the kernels of the GPU backends, run on the CPU thread by thread, compute what
 // the reference evaluator computes from the same codes, up to the rounding of activations to bf16 where weights are not f32.
 #include "passes/Pipelines.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/gpu-on-cpu/checkpoint_source.h"
 #include "tests/gpu-on-cpu/program.h"
 #include "tests/reference/logits.h"
 #include "tests/reference/model.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Pass/PassManager.h"
 #include <gtest/gtest.h>
 
@@ -44,10 +43,7 @@ class quantized_golden : public testing::TestWithParam<Case> {};
 
 TEST_P(quantized_golden, computes_what_the_evaluator_computes_from_the_same_codes) {
   const Case &c = GetParam();
-  mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  mlir::MLIRContext context(registry);
+  mlir::MLIRContext context(test::allDialects());
   bool isF32 = c.format == "f32";
   auto imported = importGolden(context, c.model, isF32 ? ElementType::F32 : ElementType::BF16, c.cache);
   ASSERT_TRUE(imported) << imported.error().message;

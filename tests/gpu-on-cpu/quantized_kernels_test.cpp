@@ -1,11 +1,10 @@
 // Kernels of quantized weights against plain arithmetic on the same codes: every format, for
 // subgroups of 32 and of 64 lanes, by subgroups and on matrix units, on shapes that nothing divides.
 #include "compiler/target/gpu/properties.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/differential/quantized_program.h"
 #include "tests/gpu-on-cpu/program.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
 #include <gtest/gtest.h>
 
@@ -44,10 +43,7 @@ std::vector<Case> cases() {
 class quantized_kernels : public testing::TestWithParam<Case> {};
 
 TEST_P(quantized_kernels, compute_what_the_codes_mean) {
-  mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  mlir::MLIRContext context(test::allDialects(), mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<qwen::QwenDialect>();
   const Case &c = GetParam();
   gpu::Device device = gpu_test::deviceOf(c.matrix, c.subgroupSize);

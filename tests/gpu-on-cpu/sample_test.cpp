@@ -1,13 +1,13 @@
-// Drawing tokens on a GPU: the kernel, for subgroups of 32 and of 64 lanes, takes the very token that the reference evaluator and the runtime's sampler take, whatever the logits and the settings.
+// Drawing tokens on a GPU: the kernel, for subgroups of 32 and of 64 lanes, takes the very token that the reference evaluator and
+// the runtime's sampler take, whatever the logits and the settings.
 #include "dialects/Qwen.h"
 #include "dialects/evaluator/Math.h"
 #include "runtime/core/random.h"
 #include "runtime/core/sampler.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/differential/planned_module.h"
 #include "tests/gpu-on-cpu/program.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Parser/Parser.h"
 #include <gtest/gtest.h>
 
@@ -63,10 +63,7 @@ std::vector<QwenchSampling> settingsOf(int64_t vocabulary) {
 class sample : public testing::TestWithParam<Case> {};
 
 TEST_P(sample, draws_what_the_evaluator_and_the_runtime_draw) {
-  mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  mlir::MLIRContext context(test::allDialects(), mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<qwen::QwenDialect>();
   const auto [vocabulary, subgroupSize] = GetParam();
   gpu::Device device;

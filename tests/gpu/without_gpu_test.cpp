@@ -2,13 +2,12 @@
 // (tests/unit/device/fake_driver.h) the images fit, the kernels are found in them, launches come in order, and what a step points
 // to is where kernels look for it. What kernels compute, tests/gpu-on-cpu shows.
 #include "passes/Pipelines.h"
+#include "tests/differential/all_dialects.h"
 #include "tests/gpu-on-cpu/checkpoint_source.h"
 #include "tests/gpu-on-cpu/program.h"
 #include "tests/reference/model.h"
 #include "tests/unit/device/fake_driver.h"
 
-#include "mlir/InitAllDialects.h"
-#include "mlir/InitAllExtensions.h"
 #include "mlir/Pass/PassManager.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -69,10 +68,7 @@ protected:
 
 TEST_P(on_a_stand_in, launches_find_their_kernels_and_kernels_their_step) {
   const Case &c = GetParam();
-  mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  mlir::MLIRContext context(registry);
+  mlir::MLIRContext context(test::allDialects());
   auto module = importGolden(context, "moe-odd-sizes", ElementType::BF16, CacheFormat::BF16);
   ASSERT_TRUE(module) << module.error().message;
   mlir::PassManager passes(&context);

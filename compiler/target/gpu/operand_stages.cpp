@@ -1,6 +1,6 @@
 #include "compiler/target/gpu/operand_stages.h"
 
-#include "compiler/target/gpu/rolled_loop.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
 
@@ -20,6 +20,14 @@ constexpr int64_t kWarpgroupBlocks = 2;
 
 /// Steps of a row that an assembler unrolls as a whole.
 constexpr int64_t kShortLoop = 16;
+
+/// Keeps LLVM from unrolling a loop, of few steps even as a whole.
+void keepRolled(Operation *loop) {
+  MLIRContext *context = loop->getContext();
+  auto unroll = LLVM::LoopUnrollAttr::get(context, BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
+  auto annotation = LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+  loop->setAttr("llvm.loop_annotation", annotation);
+}
 
 } // namespace
 

@@ -143,8 +143,10 @@ struct GroupKernel {
     for (int64_t step = 0; step < format.group / kStepColumns; ++step) {
       fenceLoads(b);
       Value w = reader.step(b.add(weights, step * format.stepBytes()), {})[j];
-      for (int64_t r = 0; r < rows; ++r)
-        sums[r] = dotBytes(b, sums[r], w, broadcastWord(b, a, b.add(rowStarts[r], b.add(codes, step * kStepColumns)), b.getI32Type()));
+      for (int64_t r = 0; r < rows; ++r) {
+        Value at = b.add(rowStarts[r], b.add(codes, step * kStepColumns));
+        sums[r] = dotBytes(b, sums[r], w, broadcastWord(b, a, at, b.getI32Type()));
+      }
     }
   }
 

@@ -62,7 +62,7 @@ public:
   Value fma(Value a, Value b, Value c) { return mlir::vector::FMAOp::create(*this, a, b, c); }
   /// 2^x for x < 127, within 2e-7 relatively; below 2^-126 that. About 12 instructions.
   Value exp2(Value x);
-  /// e^x for x < 88, within 3e-7 relatively where |x| is below 10, the more the farther x is from 0; below 2^-126 that.
+  /// e^x for x < 88, relatively within 4e-7 for |x| up to 10 and 1.4e-6 up to 87; below -87 that of -87.
   Value exp(Value x);
   Value sum(Value vector) {
     return mlir::vector::ReductionOp::create(*this, mlir::vector::CombiningKind::ADD, vector,

@@ -25,7 +25,8 @@ constexpr int64_t kRowScalesAt = kPieceOffsetsAt + 512;
 constexpr int64_t kUnitInversesAt = kRowScalesAt + 4 * kPanel;
 constexpr int64_t kGroupSumsAt = kPieceOffsetsAt + 1024;
 constexpr int64_t kGatheredAt = kGroupSumsAt + 4 * kGroupTileSums;
-static_assert(kGroupSumsAt % 64 == 0 && kPieceOffsetsAt + 8 * kMaxRowBlock <= kRowScalesAt && kUnitInversesAt + 4 * kPanel <= kGroupSumsAt && kGatheredAt < kScratchBytes);
+static_assert(kPieceOffsetsAt + 8 * kMaxRowBlock <= kRowScalesAt && kUnitInversesAt + 4 * kPanel <= kGroupSumsAt);
+static_assert(kGroupSumsAt % 64 == 0 && kGatheredAt < kScratchBytes);
 
 /// Adds the products of rows of quantized activations with groups of a panel to C.
 struct GroupSum {

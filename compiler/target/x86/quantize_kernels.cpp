@@ -61,9 +61,9 @@ struct GroupWriter {
     Value none = arith::ConstantOp::create(b, b.getZeroAttr(b.lanes(b.getI8Type())));
     for (int64_t column = llvm::alignTo(count, kLanes); column < sumColumns; column += kLanes)
       vector::StoreOp::create(b, none, to, ValueRange{b.add(codes, b.add(first, column))});
-    Value sum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, negated);
+    Value negatedSum = vector::ReductionOp::create(b, vector::CombiningKind::ADD, negated);
     auto word = [&](int64_t v) { return arith::ConstantOp::create(b, b.getI32IntegerAttr(v)); };
-    Value stored = arith::AddIOp::create(b, arith::MulIOp::create(b, sum, word(kSumFactor)), word(kSumOffset));
+    Value stored = arith::AddIOp::create(b, arith::MulIOp::create(b, negatedSum, word(kSumFactor)), word(kSumOffset));
     storeWord(stored, b.add(sums, b.mul(n, 4)));
   }
 
