@@ -73,7 +73,7 @@ Status Kernel::allocate(const Rows &rows) {
   }
   step = {tokens.data(), positions.data(), slots.data(), contexts.data(), outputs.data(), rows.count,
           rows.outputs ? rows.count : 0, capacity, arena.data(), weights.data(), cache.data(),
-          reinterpret_cast<float *>(logits.data()), &team};
+          reinterpret_cast<float *>(logits.data()), &team, /*draws=*/nullptr, /*drawn=*/nullptr};
   return ok();
 }
 

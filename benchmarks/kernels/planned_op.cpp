@@ -132,7 +132,9 @@ void count(Operation *op, PlannedOp &planned) {
 
 /// Random contents for the weights that are read.
 Result<RandomWeights> randomWeights(const ModelSource &source, ModuleOp planned) {
-  MetadataOptions options{.target = "x86-64", .cpu = "", .gpus = {}, .schedule = "", .randomSeed = 1, .externalWeights = ""};
+  MetadataOptions options{};
+  options.target = "x86-64";
+  options.randomSeed = 1;
   Result<std::string> json = makeMetadata(source, {}, planned, options);
   if (!json)
     return json.takeError();

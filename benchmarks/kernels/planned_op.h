@@ -21,7 +21,7 @@ struct OpChoice {
   std::string kvDtype;        ///< of the cache, as --kv-dtype takes it; empty: as dtype
   bool decode = false;        ///< which entry
   std::vector<std::string> ops; ///< mnemonics; of each the first op counts
-  std::string weight;           ///< end of the name of a matrix that the first op must read; empty: any
+  std::string weight = {};      ///< end of the name of a matrix that the first op must read; empty: any
   int64_t layers = 0;           ///< 0: as many as the configuration has
 };
 
