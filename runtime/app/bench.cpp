@@ -20,7 +20,7 @@ struct Options {
   int64_t generated = std::min<int64_t>(128, qwench_program.max_context);
   int64_t depth = 0;
   int batch = 1, repetitions = 5;
-  bool json = false;
+  bool emptyDepth = false, json = false;
 };
 
 /// Seconds of one repetition; 0 for what was not asked for.
@@ -74,8 +74,10 @@ Outcome Bench::fillDepth() {
       return outcome;
     if (filled || options.depth == 0)
       continue;
-    if (Outcome outcome = session.prefill(sequence, std::span<const int32_t>(tokens).first(options.depth));
-        !outcome)
+    Outcome outcome = options.emptyDepth
+                          ? session.skip(sequence, options.depth)
+                          : session.prefill(sequence, std::span<const int32_t>(tokens).first(options.depth));
+    if (!outcome)
       return outcome;
   }
   filled = true;
@@ -153,6 +155,7 @@ nlohmann::ordered_json summarise(const Options &options, const Engine &engine,
                                    {"prompt", options.prompt},
                                    {"generated", options.generated},
                                    {"depth", options.depth},
+                                   {"empty_depth", options.emptyDepth},
                                    {"batch", options.batch},
                                    {"repetitions", options.repetitions},
                                    {"weights", engine.session->weightsOrigin()}};
@@ -198,6 +201,9 @@ Status check(const Options &options) {
     return userError("expected -p, -n and -d of at least 0, and -p or -n above it");
   if (options.batch < 1 || options.repetitions < 1)
     return userError("expected -b and -r of at least 1");
+  // A CPU maps memory that nobody wrote to one page, which stays in its caches; a GPU's is cleared, and read like any other.
+  if (options.emptyDepth && !qwench_program.device)
+    return userError("--empty-depth: expected a program for a GPU, found one for '" + std::string(qwench_program.target) + "'");
   if (options.depth > most || std::max(options.prompt, options.generated) > most - options.depth)
     return userError("context overflow: " + std::to_string(options.depth) + " tokens and " +
                      std::to_string(std::max(options.prompt, options.generated)) +
@@ -235,6 +241,8 @@ void addBench(CLI::App &app, Command &chosen) {
   sub->add_option("-p", options->prompt, "prompt tokens for prefill; 0: no prefill")->capture_default_str();
   sub->add_option("-n", options->generated, "tokens to decode; 0: no decode")->capture_default_str();
   sub->add_option("-d", options->depth, "tokens in the context before either")->capture_default_str();
+  sub->add_flag("--empty-depth", options->emptyDepth,
+                "on a GPU: the tokens of -d are not computed; their keys and values are zeros");
   sub->add_option("-b", options->batch, "sequences decoded together")->capture_default_str();
   sub->add_option("-r", options->repetitions, "repetitions, after one that is not counted")
       ->capture_default_str();

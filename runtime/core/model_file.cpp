@@ -46,9 +46,9 @@ Result<ModelFile> ModelFile::open(const QwenchProgram &program, const std::strin
 }
 
 Status ModelFile::findWeights(const QwenchProgram &program) {
-  if (description.randomWeights)
-    return ok();
   const Bundle *bundle = holder(QWENCH_SECTION_WEIGHTS);
+  if (!bundle && description.randomWeights)
+    return ok();
   if (!bundle && description.externalWeights) {
     const Bundle *describing = holder(QWENCH_SECTION_METADATA);
     std::string path = directoryOf(describing->file().path()) + *description.externalWeights;

@@ -421,4 +421,15 @@ Outcome Session::truncate(int32_t sequence, int64_t length) {
   return {};
 }
 
+Outcome Session::skip(int32_t sequence, int64_t count) {
+  if (Outcome outcome = checkSequence(sequence); !outcome)
+    return outcome;
+  Sequence &slot = slots[sequence];
+  if (count < 0 || count > contextLimit - slot.length)
+    return argument(expectedFound("positions", "0 to " + std::to_string(contextLimit - slot.length), count));
+  slot.length += count;
+  slot.hasLogits = false;
+  return {};
+}
+
 } // namespace qwench

@@ -63,6 +63,8 @@ public:
   Outcome generate(std::span<const int32_t> sequences, const QwenchSampling &sampling, int64_t most, const TokenSink &sink);
   Outcome length(int32_t sequence, int64_t *out) const;
   Outcome truncate(int32_t sequence, int64_t length);
+  /// Counts `count` positions more as known, whatever the cache holds there (zeros at first): for measurements at a depth.
+  Outcome skip(int32_t sequence, int64_t count);
 
   /// Prefill that hands out the logits of every position in order: `rows` rows from token `first` of this
   /// call, [rows, logits_stride] floats. If the consumer fails, the sequence is as before.

@@ -167,6 +167,19 @@ TEST(ModelFile, ExternalWeightsLieBesideTheFile) {
   EXPECT_THAT(modelError(with("..")), HasSubstr("a file name without directories"));
 }
 
+TEST(ModelFile, WeightsOfAFileCountBeforeRandomOnes) {
+  const std::string metadata = R"({"random_weights": {"seed": 1, "tensors": []}})";
+  for (bool inside : {false, true}) {
+    std::vector<fake::Part> parts = {{QWENCH_SECTION_METADATA, metadata}};
+    if (inside)
+      parts.push_back({QWENCH_SECTION_WEIGHTS, fake::weights()});
+    fake::TemporaryFile file(fake::bundleBytes(parts, qwench_program.plan_hash));
+    Result<ModelFile> model = ModelFile::open(qwench_program, file.path());
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(model->weights().file != nullptr, inside);
+  }
+}
+
 TEST(ModelFile, BadMetadataIsRefused) {
   auto with = [](const std::string &text) {
     return modelError(

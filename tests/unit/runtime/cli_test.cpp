@@ -128,6 +128,7 @@ TEST_F(CliTest, WrongCommandLinesAreErrors) {
   expectError("MODEL bench -p 0 -n 0", "-p or -n above it");
   expectError("MODEL bench -p 101", "context overflow");
   expectError("MODEL bench -b 0", "-b and -r");
+  expectError("MODEL bench -d 5 --empty-depth", "--empty-depth: expected a program for a GPU, found one for");
 }
 
 TEST_F(CliTest, TextSubcommandsSayThatThereIsNoTokenizer) {

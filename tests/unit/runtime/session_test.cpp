@@ -164,6 +164,19 @@ TEST_F(SessionTest, TruncateTakesBackTokens) {
   EXPECT_EQ(length(*session, 0), 30);
 }
 
+TEST_F(SessionTest, SkipCountsPositionsThatNoStepHadBeenThrough) {
+  auto session = open({1});
+  const int64_t room = session->context();
+  ASSERT_TRUE(session->skip(0, room - 2));
+  EXPECT_EQ(length(*session, 0), room - 2);
+  EXPECT_EQ(session->skip(0, 3).code, QWENCH_ERROR_ARGUMENT);
+  EXPECT_EQ(session->skip(0, -1).code, QWENCH_ERROR_ARGUMENT);
+  EXPECT_EQ(session->skip(1, 1).code, QWENCH_ERROR_ARGUMENT);
+  const float *none = nullptr;
+  EXPECT_EQ(session->logits(0, &none).code, QWENCH_ERROR_ARGUMENT);
+  EXPECT_EQ(length(*session, 0), room - 2);
+}
+
 TEST_F(SessionTest, ErrorsLeaveSequencesAsTheyWere) {
   auto session = open({1, 20, 2});
   ASSERT_TRUE(session->prefill(0, prompt(18)));
