@@ -1,4 +1,4 @@
-"""Takes the times of plan.ROWS: each is a list of results, one for each variant that the row is about."""
+"""Takes the times of plan.ROWS: each gives results as they come, one for each variant that the row is about."""
 
 import dataclasses
 import json
@@ -52,6 +52,10 @@ class Machine:
             return f"not run: takes some {seconds:.0f} s, {max(self.budget.left(), 0):.0f} s are left"
         return ""
 
+    def patience(self, seconds):
+        """Seconds to wait for what should take `seconds`: what hangs must not take the time of the rows behind it."""
+        return max(min(self.budget.left(), 4 * seconds + 30), 1)
+
 
 def goals_of(row, variant):
     """[(kind, goal)] that this variant of a Bench measures."""
@@ -77,7 +81,6 @@ def bench_result(row, kind, goal, variant, out, limit, seconds):
 
 
 def measure_bench(row, machine):
-    results = []
     for variant in row.variants or plan.VARIANTS:
         goals = goals_of(row, variant)
         if not goals:
@@ -87,28 +90,28 @@ def measure_bench(row, machine):
         if not reason:
             before = machine.limits.measure()
             command = bench_command(row, machine.program(row.shape, variant), [kind for kind, _ in goals])
-            out, reason = processes.run(command, machine.budget.left())
+            out, reason = processes.run(command, machine.patience(row.seconds))
             failed = bool(reason)
             limit = limits_module.between(before, machine.limits.measure()) if out else None
         seconds = machine.budget.spent() - start
         for kind, goal in goals:
-            results.append(Result(goal.what, variant, goal.ratio, kind, reason=reason, failed=failed, seconds=seconds) if reason else
-                           bench_result(row, kind, goal, variant, json.loads(out), limit, seconds))
+            result = (Result(goal.what, variant, goal.ratio, kind, reason=reason, failed=failed, seconds=seconds) if reason else
+                      bench_result(row, kind, goal, variant, json.loads(out), limit, seconds))
             if kind == "decode" and not reason and not row.depth:
-                machine.decoded.setdefault(row.shape, []).append(results[-1])
-    return results
+                machine.decoded.setdefault(row.shape, []).append(result)
+            yield result
 
 
-def start_times(program, scratch, budget):
+def start_times(program, scratch, patience):
     """([seconds of each start after the first], "") of a copy of the program with weights inside, or ([], why not)."""
-    out, reason = processes.run([program, "info", "--json"], budget.left())
+    out, reason = processes.run([program, "info", "--json"], patience)
     if reason:
         return [], reason
     full, times = scratch / "full", []
     bundle.append_weights(program, full, json.loads(out)["weight_bytes"])
     for _ in range(6):
         start = time.perf_counter()
-        _, reason = processes.run([full, "generate", "--tokens", "1,2,3", "-n", 1, "--greedy", "--ids"], max(budget.left(), 1))
+        _, reason = processes.run([full, "generate", "--tokens", "1,2,3", "-n", 1, "--greedy", "--ids"], patience)
         times.append(time.perf_counter() - start)
         if reason:
             return [], reason
@@ -121,7 +124,8 @@ def measure_start(row, machine):
                     reason=machine.reason_against(row.shape, plan.BASE, row.seconds))
     if not result.reason:
         with tempfile.TemporaryDirectory() as scratch:
-            times, result.reason = start_times(machine.program(row.shape, plan.BASE), pathlib.Path(scratch), machine.budget)
+            times, result.reason = start_times(machine.program(row.shape, plan.BASE), pathlib.Path(scratch),
+                                               machine.patience(row.seconds))
         result.failed = bool(result.reason)
         result.value = statistics.median(times) if times else None
         result.raw = {"start_to_first_token_seconds": times}
@@ -139,7 +143,7 @@ def measure_peer(row, machine):
     failed = False
     if not reason:
         config = machine.folder / "shapes" / row.shape / "config.json"
-        out, reason = processes.run([sys.executable, machine.folder / "peer.py", config], machine.budget.left())
+        out, reason = processes.run([sys.executable, machine.folder / "peer.py", config], machine.patience(row.seconds))
         failed = bool(reason)
     seconds = machine.budget.spent() - start
     if reason:

@@ -27,7 +27,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path, nargs="?", default=pathlib.Path(__file__).resolve().parent)
     parser.add_argument("--seconds", type=float, default=540, help="that the whole may take")
-    parser.add_argument("--json", type=pathlib.Path, help="write everything measured to this file, anew behind each row")
+    parser.add_argument("--json", type=pathlib.Path, help="write everything measured to this file, anew behind each result")
     parser.add_argument("--no-check", action="store_true", help="time without looking whether golden models are right")
     parser.add_argument("--sanitize", action="store_true", help="run some golden models under compute-sanitizer")
     parser.add_argument("--no-time", action="store_true", help="do not time")
@@ -47,7 +47,7 @@ def summary(checked):
 
 
 def time_rows(arguments, budget, wrong, found):
-    """Adds the results of all rows to `found`, and writes it after each."""
+    """Adds the results of all rows to `found`, and writes it after each result."""
     machine = measure.Machine(arguments.folder, budget, limits.Limits(), wrong)
     if not machine.limits.torch:
         print("torch with a GPU is not there: no limits, and no peer", flush=True)
@@ -56,8 +56,8 @@ def time_rows(arguments, budget, wrong, found):
         for result in measure.measure(row, machine):
             results.append(result)
             print(f"{budget.spent():4.0f} s  {result.what}, {result.variant}: {result.reason or report.cell(result)}", flush=True)
-        found.update(limits=machine.limits.taken, rows=[dataclasses.asdict(result) for result in results])
-        write(arguments.json, found)
+            found.update(limits=machine.limits.taken, rows=[dataclasses.asdict(result) for result in results])
+            write(arguments.json, found)
     return results
 
 
