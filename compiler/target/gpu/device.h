@@ -6,6 +6,10 @@
 
 namespace qwench::gpu {
 
+/// Bytes. Each workgroup memory starts at a multiple of them and is a whole number of them: LLVM may read as many at once, where
+/// the last few of them are asked for.
+constexpr int64_t kSharedGranule = 16;
+
 /// What multiplies matrices of bf16 into f32, 16 rows by 16 inputs at a time.
 enum class MatrixUnit {
   None,

@@ -94,11 +94,12 @@ Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int6
 
 Value KernelBuilder::shared(int64_t count, Type element, int64_t alignment) {
   auto space = mlir::gpu::AddressSpaceAttr::get(getContext(), mlir::gpu::AddressSpace::Workgroup);
-  auto type = MemRefType::get({count}, element, MemRefLayoutAttrInterface(), space);
+  int64_t each = element.getIntOrFloatBitWidth() / 8, bytes = llvm::alignTo(count * each, kSharedGranule);
+  auto type = MemRefType::get({bytes / each}, element, MemRefLayoutAttrInterface(), space);
   Value memory = function.addWorkgroupAttribution(type, getLoc());
   int last = static_cast<int>(function.getNumWorkgroupAttributions()) - 1;
   function.setWorkgroupAttributionAttr(last, "llvm.align", getI64IntegerAttr(alignment));
-  sharedBytes = llvm::alignTo(sharedBytes, alignment) + count * element.getIntOrFloatBitWidth() / 8;
+  sharedBytes = llvm::alignTo(sharedBytes, alignment) + bytes;
   return memory;
 }
 

@@ -90,8 +90,8 @@ public:
   Value inputPiece(const Buffer &buffer, Value start, Value k, int64_t width);
 
   // The block.
-  /// Workgroup memory of `count` elements, which starts at a multiple of `alignment` bytes.
-  Value shared(int64_t count, mlir::Type element, int64_t alignment = 16);
+  /// Workgroup memory of `count` elements or, to be whole granules, more, which starts at a multiple of `alignment` bytes.
+  Value shared(int64_t count, mlir::Type element, int64_t alignment = kSharedGranule);
   int64_t sharedBytes = 0; ///< workgroup memory of the block so far
   void barrier() { mlir::gpu::BarrierOp::create(*this); }
 

@@ -178,7 +178,7 @@ TileOperands::TileOperands(KernelBuilder &b, const SubgroupProduct &product, int
     : async(b.device.asyncCopies), together(b.device.matrix == MatrixUnit::Wgmma), width(product.weight.inputs()), step(stepOf(b)),
       rows(rows), stages(stagesFor(b, rows + columns.count)), stageSize((rows + columns.count) * step),
       unread(together && stages > 2 ? 1 : 0), ahead(stages - 1 - unread),
-      staged(b.shared(stages * stageSize, b.getBF16Type(), together ? WarpgroupUnit::kAlignment : 16)),
+      staged(b.shared(stages * stageSize, b.getBF16Type(), together ? WarpgroupUnit::kAlignment : kSharedGranule)),
       input(b, product.in.memory, width, step, rows, 0, rowStart) {
   int64_t padded = product.weight.layout.paddedInputs(width);
   if (product.panel)

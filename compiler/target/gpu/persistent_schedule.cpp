@@ -29,7 +29,6 @@ namespace qwench::gpu {
 namespace {
 
 constexpr StringLiteral kKernel = "decode_step";
-constexpr int64_t kAlignment = 16; // of workgroup memory: whole pieces are read
 
 /// Calls in a function of one block are replaced by what they call, until there are none. Returns the functions called.
 llvm::SetVector<func::FuncOp> inlineCalls(func::FuncOp function, SymbolTable &symbols) {
@@ -125,9 +124,8 @@ private:
       int64_t end = 0;
       for (BlockArgument memory : body.getWorkgroupAttributions()) {
         auto type = cast<MemRefType>(memory.getType());
-        int64_t offset = llvm::alignTo(end, kAlignment);
-        offsets[name].push_back(offset);
-        end = offset + type.getNumElements() * type.getElementTypeBitWidth() / 8;
+        offsets[name].push_back(end);
+        end += llvm::alignTo(type.getNumElements() * type.getElementTypeBitWidth() / 8, kSharedGranule);
       }
       bytes = std::max(bytes, end);
     }
@@ -136,7 +134,7 @@ private:
     auto space = mlir::gpu::AddressSpaceAttr::get(b.getContext(), mlir::gpu::AddressSpace::Workgroup);
     Value all = kernel.addWorkgroupAttribution(
         MemRefType::get({bytes}, b.getI8Type(), MemRefLayoutAttrInterface(), space), kernel.getLoc());
-    kernel.setWorkgroupAttributionAttr(0, "llvm.align", b.getI64IntegerAttr(kAlignment));
+    kernel.setWorkgroupAttributionAttr(0, "llvm.align", b.getI64IntegerAttr(kSharedGranule));
     for (auto &[name, body] : bodies)
       for (auto [memory, offset] : llvm::zip(body.getWorkgroupAttributions(), offsets[name]))
         views[name].push_back(memref::ViewOp::create(b, cast<MemRefType>(memory.getType()), all,
