@@ -1,44 +1,51 @@
 // Attention at the end of the longest contexts: the kernels, run on the CPU thread by thread, over a cache of
-// 262144 positions of random keys and values, against plain arithmetic; in a slot so far behind the first
-// that no 32-bit number tells its place.
-#include "dialects/Qwen.h"
-#include "dialects/quantization/codes.h"
-#include "tests/differential/all_dialects.h"
+// 262144 positions of random keys and values, against plain arithmetic. With a window, what lies before it is
+// no number.
 #include "tests/differential/planned_module.h"
-#include "tests/gpu-on-cpu/program.h"
+#include "tests/gpu-on-cpu/long_cache.h"
 
-#include "mlir/Parser/Parser.h"
 #include <gtest/gtest.h>
-
-#include <cmath>
-#include <cstring>
-#include <random>
 
 namespace qwench {
 namespace {
 
-constexpr int64_t kCapacity = 262144, kDim = 32, kHeads = 2, kRows = 2, kSlot = 700;
-constexpr int64_t kValuesAt = 1024, kStatsAt = 1 << 20, kOutAt = 512;
+using gpu::MatrixUnit;
+using gpu_test::LongCache;
+
+constexpr int64_t kDim = LongCache::kDim, kHeads = 2, kWindow = 200;
+constexpr int64_t kOutAt = 1 << 14, kValuesAt = 1 << 15, kStatsAt = 1 << 18, kArenaBytes = 1 << 19;
 
 struct Case {
-  const char *name, *element;
+  LongCache::Kind cache;
   int64_t subgroupSize;
-  bool decode;
+  bool decode, window;
+  MatrixUnit unit = MatrixUnit::None;
+
+  /// Matrix units take rows of bf16 in whole tiles, and one of them is not full.
+  bool bf16() const { return unit != MatrixUnit::None; }
+  int64_t rows() const { return bf16() && window ? 37 : 2; }
+  int64_t first(int64_t position) const { return window ? std::max<int64_t>(0, position - kWindow + 1) : 0; }
+  std::string name() const {
+    return std::string(decode ? "decode_" : "chunk_") + LongCache::kFormats[cache].name +
+           (bf16() ? gpu_test::suffixOf(unit) : "_" + std::to_string(subgroupSize)) +
+           (window ? "_window" : "");
+  }
 };
 
-void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
+void PrintTo(const Case &c, std::ostream *out) { *out << c.name(); }
 
 /// @prefill attends over all keys at once, @decode over runs of them that are made whole.
-std::string programText(const std::string &element) {
-  const std::string cache = "!qwen.cache<layers = 1, heads = 1, dim = 32, " + element + ">";
-  const std::string rows = "memref<?x2x32xf32, strided<[64, 32, 1]>>",
+std::string programText(const Case &c, const std::string &cache) {
+  const std::string rows = std::string("memref<?x2x32x") + (c.bf16() ? "bf16" : "f32") +
+                           ", strided<[64, 32, 1]>>",
                     values = "memref<?x128x2x32xf32, strided<[8192, 64, 32, 1]>>",
                     stats = "memref<?x128x2x2xf32, strided<[512, 4, 2, 1]>>";
   const std::string head = "(%batch: !qwen.batch, %cache: " + cache + ") {\n%t = qwen.batch_size %batch\n" +
                            "%layer = arith.constant 0 : index\n%q = qwen.buffer[%t] at 0 : " + rows +
                            "\n%o = qwen.buffer[%t] at " + std::to_string(kOutAt) + " : " + rows + "\n";
   const std::string attention = "qwen.attention(%q, %batch) over %cache[%layer] outs(",
-                    scale = "{scale = 1.0 : f32, ";
+                    scale = "{scale = 1.0 : f32, " +
+                            (c.window ? "window = " + std::to_string(kWindow) + " : i64, " : std::string());
   const std::string inputs = "(" + rows + ", " + cache + ", index, !qwen.batch, ";
   return test::plannedModule() + " {\nfunc.func @prefill" + head + attention + "%o) " + scale +
          "tile = array<i64: 32>} : " + inputs + rows + ") -> ()\nreturn\n}\nfunc.func @decode" + head +
@@ -50,75 +57,38 @@ std::string programText(const std::string &element) {
          stats + ", " + rows + ") -> ()\nreturn\n}\n}\n";
 }
 
-/// Keys, then values, of the one head of a slot: codes of all positions, then their scales, then their zero
-/// points; or floats.
-class Cache {
+/// Rows of query vectors, or of results, in the arena.
+class Rows {
 public:
-  explicit Cache(const std::string &element)
-      : kind(element.find("i8") != std::string::npos   ? Int8
-             : element.find("i4") != std::string::npos ? Int4
-             : element.find("f8") != std::string::npos ? FP8
-                                                       : F32),
-        words(2 * plane() / 4) {
-    std::mt19937 random(5);
-    std::normal_distribution<float> normal;
-    for (uint8_t *start : {base(), base() + plane()})
-      for (int64_t position = 0; position < kCapacity; ++position)
-        fill(start, position, random, normal);
+  Rows(uint8_t *memory, bool bf16) : memory(memory), bf16(bf16) {}
+  float at(int64_t i) const {
+    return bf16 ? quantization::fromBF16(reinterpret_cast<const uint16_t *>(memory)[i])
+                : reinterpret_cast<const float *>(memory)[i];
   }
-  uint8_t *base() { return reinterpret_cast<uint8_t *>(words.data()); }
-  int64_t plane() const {
-    return kCapacity * (kind == F32 ? 4 * kDim : kind == Int4 ? kDim / 2 + 3 : kDim + 4);
-  }
-  int64_t size() const { return 2 * plane(); }
-
-  double at(int64_t which, int64_t position, int64_t d) {
-    const uint8_t *start = base() + which * plane(), *scales = start + kCapacity * kDim;
-    if (kind == F32)
-      return reinterpret_cast<const float *>(start)[position * kDim + d];
-    if (kind == Int4) { // byte i of 8 codes has codes i and 4 + i
-      const int byte = start[position * kDim / 2 + d / 8 * 4 + d % 4],
-                code = d % 8 < 4 ? byte & 15 : byte >> 4;
-      scales = start + kCapacity * kDim / 2;
-      return (code - scales[2 * kCapacity + position]) * std::ldexp(1, -4 - static_cast<int>(position % 3));
-    }
-    const int code = start[position * kDim + d];
-    const double value = kind == Int8 ? code - 128 : quantization::fromE4M3(static_cast<uint8_t>(code));
-    return value * reinterpret_cast<const float *>(scales)[position];
+  void put(int64_t i, float value) const {
+    if (bf16)
+      reinterpret_cast<uint16_t *>(memory)[i] = quantization::toBF16(value);
+    else
+      reinterpret_cast<float *>(memory)[i] = value;
   }
 
 private:
-  void fill(uint8_t *start, int64_t position, std::mt19937 &random, std::normal_distribution<float> &normal) {
-    for (int64_t d = 0; d < kDim; ++d)
-      if (kind == F32)
-        reinterpret_cast<float *>(start)[position * kDim + d] = normal(random);
-      else if (kind != Int4 || d % 2)
-        start[kind == Int4 ? position * kDim / 2 + d / 2 : position * kDim + d] =
-            static_cast<uint8_t>(random() & (kind == FP8 ? 0xbf : 0xff)); // no NaN
-    if (kind == Int4) {
-      reinterpret_cast<uint16_t *>(start + kCapacity * kDim / 2)[position] =
-          static_cast<uint16_t>((11 - position % 3) << 10); // 2^-4 ...
-      start[kCapacity * (kDim / 2 + 2) + position] = static_cast<uint8_t>(random() % 16);
-    } else if (kind != F32) {
-      reinterpret_cast<float *>(start + kCapacity * kDim)[position] =
-          0.01f * static_cast<float>(1 + position % 3);
-    }
-  }
-
-  enum { F32, Int8, FP8, Int4 } kind;
-  std::vector<float> words;
+  uint8_t *memory;
+  bool bf16;
 };
 
-std::vector<double> attend(Cache &cache, const float *query, int64_t last) {
-  std::vector<double> scores(last + 1), result(kDim);
+std::vector<double> attend(const LongCache &cache, const Rows &queries, int64_t query, int64_t first,
+                           int64_t last) {
+  std::vector<double> scores(last + 1 - first), result(kDim);
   double largest = -INFINITY, sum = 0;
-  for (int64_t position = 0; position <= last; ++position) {
+  for (int64_t position = first; position <= last; ++position) {
+    double &score = scores[position - first];
     for (int64_t d = 0; d < kDim; ++d)
-      scores[position] += query[d] * cache.at(0, position, d);
-    largest = std::max(largest, scores[position]);
+      score += queries.at(query + d) * cache.at(0, position, d);
+    largest = std::max(largest, score);
   }
-  for (int64_t position = 0; position <= last; ++position) {
-    const double weight = std::exp(scores[position] - largest);
+  for (int64_t position = first; position <= last; ++position) {
+    const double weight = std::exp(scores[position - first] - largest);
     sum += weight;
     for (int64_t d = 0; d < kDim; ++d)
       result[d] += weight * cache.at(1, position, d);
@@ -132,54 +102,52 @@ class long_context : public testing::TestWithParam<Case> {};
 
 TEST_P(long_context, is_attended_to_from_its_end) {
   const Case &c = GetParam();
-  mlir::MLIRContext context(test::allDialects(), mlir::MLIRContext::Threading::DISABLED);
-  context.loadDialect<qwen::QwenDialect>();
-  auto module = mlir::parseSourceString<mlir::ModuleOp>(programText(c.element), &context);
-  ASSERT_TRUE(module);
-  auto kernels = gpu_test::emitKernels(*module, gpu_test::deviceOf(gpu::MatrixUnit::None, c.subgroupSize),
-                                       gpu::Schedule::Graph);
+  LongCache cache(c.cache);
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  auto kernels =
+      gpu_test::emitText(context, programText(c, cache.type()), gpu_test::deviceOf(c.unit, c.subgroupSize));
   ASSERT_TRUE(kernels) << kernels.error().message;
 
-  Cache cache(c.element);
-  std::vector<float> arena((kStatsAt + kRows * 512 * 4) / 4);
+  const int64_t capacity = LongCache::kCapacity;
+  cache.fillFrom(c.window ? (capacity - c.rows() - kWindow) / 64 * 64 : 0); // blocks of keys are read whole
+  gpu_test::LongStep step(cache, c.rows(), kArenaBytes);
+  const Rows queries(step.arena.data(), c.bf16()), results(step.arena.data() + kOutAt, c.bf16());
   std::mt19937 random(7);
   std::normal_distribution<float> normal;
-  for (int64_t i = 0; i < kRows * kHeads * kDim; ++i)
-    arena[i] = 0.25f * normal(random);
-  std::vector<int32_t> zeros(kRows), positions = {kCapacity - 2, kCapacity - 1}, slots(kRows, kSlot);
-  QwenchStep step = {};
-  step.tokens = step.output_rows = zeros.data(), step.positions = step.context_lengths = positions.data(),
-  step.slots = slots.data();
-  step.rows = kRows, step.cache_capacity = kCapacity;
-  step.arena = reinterpret_cast<uint8_t *>(arena.data());
-  step.cache = reinterpret_cast<uint8_t *>(reinterpret_cast<uintptr_t>(cache.base()) -
-                                           kSlot * cache.size()); // only the slot is there
-  using gpu_test::rangeOf;
-  Status ran = (*kernels)->run(c.decode ? gpu_test::Entry::Decode : gpu_test::Entry::Prefill, step,
-                               {rangeOf(arena, true),
-                                {cache.base(), static_cast<uint64_t>(cache.size()), false},
-                                rangeOf(positions),
-                                rangeOf(slots),
-                                rangeOf(zeros)});
+  for (int64_t i = 0; i < c.rows() * kHeads * kDim; ++i)
+    queries.put(i, 0.5f * normal(random));
+  std::vector<gpu_test::Range> memory = step.memory();
+  memory.push_back(cache.all());
+  Status ran =
+      (*kernels)->run(c.decode ? gpu_test::Entry::Decode : gpu_test::Entry::Prefill, step.step, memory);
   ASSERT_TRUE(ran) << ran.error().message;
-  for (int64_t row = 0; row < kRows; ++row)
-    for (int64_t head = 0; head < kHeads; ++head) {
-      const int64_t at = (row * kHeads + head) * kDim;
-      std::vector<double> expected = attend(cache, arena.data() + at, positions[row]);
-      for (int64_t d = 0; d < kDim; ++d)
-        EXPECT_NEAR(arena[kOutAt / 4 + at + d], expected[d], 1e-4)
-            << "row " << row << " head " << head << " element " << d;
-    }
+  for (int64_t vector = 0; vector < c.rows() * kHeads; ++vector) {
+    const int64_t last = step.positions[vector / kHeads];
+    std::vector<double> expected = attend(cache, queries, vector * kDim, c.first(last), last);
+    for (int64_t d = 0; d < kDim; ++d)
+      EXPECT_NEAR(results.at(vector * kDim + d), expected[d], c.bf16() ? 5e-2 : 1e-4) // results are up to 4
+          << "row " << vector / kHeads << " head " << vector % kHeads << " element " << d;
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    of_262144, long_context,
-    testing::Values(Case{"decode_f32_32", "f32", 32, true}, Case{"prefill_f32_64", "f32", 64, false},
-                    Case{"decode_int8_64", "!qwen.quant<i8, group = 0, scale = f32>", 64, true},
-                    Case{"decode_fp8_32", "!qwen.quant<f8E4M3FN, group = 0, scale = f32>", 32, true},
-                    Case{"decode_int4_32", "!qwen.quant<i4, group = 32, scale = f16, zero_points = true>", 32,
-                         true}),
-    [](const auto &info) { return std::string(info.param.name); });
+std::vector<Case> cases() {
+  std::vector<Case> result = {{LongCache::F32, 32, true, false},  {LongCache::F32, 64, false, false},
+                              {LongCache::BF16, 64, true, false}, {LongCache::Int8, 64, true, false},
+                              {LongCache::FP8, 32, true, false},  {LongCache::Int4, 32, true, false},
+                              {LongCache::F32, 64, false, true}};
+  for (MatrixUnit unit : {MatrixUnit::MmaSync, MatrixUnit::Wgmma})
+    result.push_back({LongCache::BF16, 32, false, false, unit});
+  for (LongCache::Kind kind :
+       {LongCache::F32, LongCache::BF16, LongCache::Int8, LongCache::FP8, LongCache::Int4}) {
+    result.push_back({kind, 32, true, true});
+    if (kind != LongCache::F32)
+      for (MatrixUnit unit : {MatrixUnit::MmaSync, MatrixUnit::Wgmma, MatrixUnit::Mfma, MatrixUnit::Wmma11})
+        result.push_back({kind, unit == MatrixUnit::Mfma ? 64 : 32, false, true, unit});
+  }
+  return result;
+}
+INSTANTIATE_TEST_SUITE_P(of_262144, long_context, testing::ValuesIn(cases()),
+                         [](const auto &info) { return info.param.name(); });
 
 } // namespace
 } // namespace qwench
