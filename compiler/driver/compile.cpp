@@ -272,6 +272,7 @@ Status Compilation::emitPackage() {
                       .gpus = options.gpus,
                       .schedule = options.schedule,
                       .matrixUnit = options.matrixUnit,
+                      .dependentLaunch = options.dependentLaunch,
                       .randomSeed = options.randomWeights,
                       .externalWeights = ""};
   llvm::SmallString<0> object;
@@ -298,9 +299,11 @@ void Compilation::summarize(uint64_t bytes, const std::string &more) {
 Status Compilation::run() {
   if (Status status = checkOptions(); !status)
     return status;
-  Result<std::unique_ptr<Target>> created = createTarget(
-      options.target,
-      {.cpu = options.cpu, .gpus = options.gpus, .schedule = options.schedule, .matrixUnit = options.matrixUnit});
+  Result<std::unique_ptr<Target>> created = createTarget(options.target, {.cpu = options.cpu,
+                                                                          .gpus = options.gpus,
+                                                                          .schedule = options.schedule,
+                                                                          .matrixUnit = options.matrixUnit,
+                                                                          .dependentLaunch = options.dependentLaunch});
   if (!created)
     return created.takeError();
   target = created.take();

@@ -21,6 +21,7 @@ struct CompileOptions {
   std::vector<std::string> gpus; ///< architectures, for targets that have them
   std::string schedule = "auto"; ///< of launches, likewise
   std::string matrixUnit = "auto"; ///< of tiles of many rows, likewise
+  std::string dependentLaunch = "auto"; ///< whether launches begin before those before have ended, likewise
   std::optional<ElementType> dtype;   ///< of floats; default: what the checkpoint has
   WeightFormats formats;              ///< of weights that are not floats
   std::optional<CacheFormat> kvDtype; ///< default: as dtype

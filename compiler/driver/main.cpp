@@ -80,6 +80,9 @@ CLI::App *addCompile(CLI::App &app, CompileArguments &arguments) {
   command->add_option("--matrix-unit", options.matrixUnit,
                       "with --target cuda or rocm, in prefill: mma (a subgroup multiplies by itself), wgmma (sm_90a: four "
                       "together, while they go on) or auto (default; mma today: no device has shown wgmma right and faster)");
+  command->add_option("--dependent-launch", options.dependentLaunch,
+                      "with --target cuda and launches of a graph: on (sm_90a and later: a kernel begins, and asks memory for its "
+                      "weights, while the one before it still runs), off or auto (default; off today, likewise)");
   command->add_option("--dtype", arguments.dtype,
                       "f32, bf16, int8, int4, int4z (with zero points), mxfp4, nvfp4 or fp8: format of the weights "
                       "(default: the checkpoint's); norms, biases and routers stay in floats");

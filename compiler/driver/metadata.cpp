@@ -118,6 +118,7 @@ Json compilationOf(ModuleOp planned, const MetadataOptions &options) {
     result["gpu"] = options.gpus;
     result["schedule"] = options.schedule;
     result["matrix_unit"] = options.matrixUnit;
+    result["dependent_launch"] = options.dependentLaunch;
   }
   if (auto model = planned->getAttrOfType<DictionaryAttr>("qwen.model"))
     for (NamedAttribute attribute : model) {

@@ -18,6 +18,7 @@ struct MetadataOptions {
   std::vector<std::string> gpus;      ///< likewise
   std::string schedule;               ///< likewise, of the GPUs
   std::string matrixUnit;             ///< likewise
+  std::string dependentLaunch;        ///< likewise
   std::optional<uint64_t> randomSeed; ///< of --random-weights
   std::string externalWeights;        ///< file name beside the executable; empty: none
 };

@@ -17,6 +17,7 @@ struct TargetPipelineOptions : PassPipelineOptions<TargetPipelineOptions> {
   ListOption<std::string> gpus{*this, "gpu", llvm::cl::desc("as --gpu of qwench")};
   Option<std::string> schedule{*this, "schedule", llvm::cl::desc("as --schedule of qwench"), llvm::cl::init("auto")};
   Option<std::string> matrixUnit{*this, "matrix-unit", llvm::cl::desc("as --matrix-unit of qwench"), llvm::cl::init("auto")};
+  Option<std::string> dependentLaunch{*this, "dependent-launch", llvm::cl::desc("as --dependent-launch of qwench"), llvm::cl::init("auto")};
   Option<int64_t> maxContext{*this, "max-context", llvm::cl::desc("positions"), llvm::cl::init(4096)};
 };
 
@@ -33,6 +34,7 @@ LogicalResult build(OpPassManager &passes, StringRef text, function_ref<LogicalR
   targetOptions.gpus.assign(options.gpus.begin(), options.gpus.end());
   targetOptions.schedule = options.schedule;
   targetOptions.matrixUnit = options.matrixUnit;
+  targetOptions.dependentLaunch = options.dependentLaunch;
   auto target = createTarget(StringRef(options.target), targetOptions);
   if (!target)
     return error(target.error().message);

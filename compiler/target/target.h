@@ -24,6 +24,7 @@ struct TargetOptions {
   std::vector<std::string> gpus;     ///< GPU architectures, best one chosen at start
   std::string schedule = "auto";     ///< of a GPU: how a step's launches run
   std::string matrixUnit = "auto";   ///< of a GPU: what multiplies tiles of many rows
+  std::string dependentLaunch = "auto"; ///< of a GPU: whether launches begin before those before have ended
 };
 
 /// How far emission goes: rungs of `--emit` behind the target's lowering.

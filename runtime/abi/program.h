@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define QWENCH_ABI_VERSION 5
+#define QWENCH_ABI_VERSION 6
 
 struct QwenchTeam; /* the runtime's own */
 
@@ -62,13 +62,13 @@ typedef void (*QwenchStepFunction)(const QwenchStep *step, int64_t thread, int64
  * `step` and every pointer in it are device memory; `team` is a 32-bit counter, 0 when the step begins, at which the blocks of
  * a cooperative kernel meet. Blocks stand along x; a block runs the tiles blockIdx.x, blockIdx.x + gridDim.x, ... below
  * `tiles`. A cooperative kernel counts tiles itself, of several launches in one: its blocks must all run at once, and as many
- * are launched as do. */
+ * are launched as do. A dependent kernel may begin while launches before it still run: it waits for them itself. */
 typedef struct QwenchKernel {
   const char *name;      /* of the entry in the image */
   uint32_t threads;      /* of a block, along x */
   uint32_t shared_bytes; /* dynamic shared memory of a block; 0 when all of it is static */
   uint32_t cooperative;  /* 0 or 1 */
-  uint32_t reserved;     /* 0 */
+  uint32_t dependent;    /* 0 or 1 */
 } QwenchKernel;
 
 typedef enum QwenchImageKind {
@@ -141,7 +141,8 @@ int64_t qwench_team_take(struct QwenchTeam *team, int64_t thread);
 void qwench_team_barrier(struct QwenchTeam *team);
 
 /* With a device: enqueues kernel number `kernel` on `tiles` tiles (none: nothing happens; a cooperative one takes any other
- * number for all it has). All tiles of earlier launches are done before it begins. A failure is reported by the runtime
+ * number for all it has). All tiles of earlier launches are done before it begins, or
+ * before it reads and writes what they do, if it is a dependent one. A failure is reported by the runtime
  * after the step. */
 void qwench_device_launch(struct QwenchTeam *team, int64_t kernel, int64_t tiles, int64_t layer, int64_t instance);
 

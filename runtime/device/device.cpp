@@ -187,13 +187,17 @@ Status Device::zero(DeviceAddress to, uint64_t bytes) {
   return bytes ? QWENCH_CALL(*driver, fill, to, 0, bytes, stream) : ok();
 }
 
-Status Device::launch(int64_t kernel, uint32_t blocks, void **parameters) {
+Status Device::launch(int64_t kernel, uint32_t blocks, void **parameters, bool afterLaunch) {
   const QwenchKernel &described = loaded->kernels[kernel];
-  Status status = described.cooperative
-                      ? QWENCH_CALL(*driver, launchTogether, functions[kernel], together[kernel], 1, 1, described.threads, 1, 1,
-                                    described.shared_bytes, stream, parameters)
-                      : QWENCH_CALL(*driver, launch, functions[kernel], blocks, 1, 1, described.threads, 1, 1,
-                                    described.shared_bytes, stream, parameters, nullptr);
+  DriverHandle function = functions[kernel];
+  const uint32_t threads = described.threads, shared = described.shared_bytes;
+  Status status = ok();
+  if (described.cooperative)
+    status = QWENCH_CALL(*driver, launchTogether, function, together[kernel], 1, 1, threads, 1, 1, shared, stream, parameters);
+  else if (described.dependent && afterLaunch)
+    status = driver->launchDependent(function, blocks, threads, shared, stream, parameters);
+  else
+    status = QWENCH_CALL(*driver, launch, function, blocks, 1, 1, threads, 1, 1, shared, stream, parameters, nullptr);
   return status ? ok() : userError("kernel " + std::string(described.name) + ": " + status.error().message);
 }
 

@@ -40,8 +40,9 @@ public:
   Status download(void *to, DeviceAddress from, uint64_t bytes);
   Status copy(DeviceAddress to, DeviceAddress from, uint64_t bytes);
   Status zero(DeviceAddress to, uint64_t bytes);
-  /// `parameters`: an address of each of the kernel's. A cooperative kernel gets as many blocks as run at once.
-  Status launch(int64_t kernel, uint32_t blocks, void **parameters);
+  /// `parameters`: an address of each of the kernel's. A cooperative kernel gets as many blocks as run at once. A dependent one may
+  /// begin before the call before this one has ended, which is a launch if it is `afterLaunch`.
+  Status launch(int64_t kernel, uint32_t blocks, void **parameters, bool afterLaunch);
 
   Status synchronize();
 

@@ -160,6 +160,7 @@ Status DeviceProgram::enqueue(const QwenchStep &step, QwenchStepFunction functio
   QwenchStep host = step;
   host.team = reinterpret_cast<QwenchTeam *>(this); // qwench_device_launch takes it back
   launched = at;
+  afterLaunch = false;
   failure = ok();
   function(&host, 0, 1);
   return std::exchange(failure, ok());
@@ -277,7 +278,7 @@ void DeviceProgram::launch(int64_t kernel, int64_t tiles, int64_t layer, int64_t
     return;
   }
   void *parameters[] = {&launched, &layer, &instance, &tiles};
-  failure = gpu->launch(kernel, static_cast<uint32_t>(tiles), parameters);
+  failure = gpu->launch(kernel, static_cast<uint32_t>(tiles), parameters, std::exchange(afterLaunch, true));
 }
 
 } // namespace qwench

@@ -71,6 +71,7 @@ private:
   bool uploading = false, drawing = false;               // whether they are to be waited for
   DeviceAddress lastDrawn = 0;     // where the tokens of the last draw() are
   DeviceAddress launched = 0;      // the step that kernels are given at present
+  bool afterLaunch = false;        // whether one of that step has been launched
   Status failure = ok();           // of launches of the step at hand
   std::map<std::pair<int64_t, int64_t>, DriverHandle> graphs; // of decode steps by (rows, outputs)
 };

@@ -13,6 +13,7 @@ using namespace driver_numbers;
 namespace {
 
 constexpr int kOldestCuda = 12000, kOldestHip = 60000000; // as the drivers count: 12.0, 6.0.0
+constexpr int kOldestDependent = 12030; // CUDA 12.3: dependent launches in graphs
 
 /// What users know the parts as.
 struct Vendor {
@@ -97,7 +98,6 @@ Status Driver::load(std::string_view api) {
 }
 
 Status Driver::checkVersion(std::string_view api) {
-  int version = 0;
   if (Status status = QWENCH_CALL(*this, driverVersion, &version); !status)
     return status;
   const bool cuda = api == "cuda";
@@ -164,6 +164,15 @@ Result<uint32_t> Driver::blocksTogether(int device, DriverHandle function, uint3
   if (Status status = QWENCH_CALL(*this, blocksPerMultiprocessor, &blocks, function, static_cast<int>(threads), sharedBytes); !status)
     return status.takeError();
   return static_cast<uint32_t>(blocks) * static_cast<uint32_t>(multiprocessors);
+}
+
+Status Driver::launchDependent(DriverHandle function, uint32_t blocks, uint32_t threads, uint32_t sharedBytes, DriverHandle stream,
+                               void **parameters) const {
+  if (!launchWith || version < kOldestDependent)
+    return QWENCH_CALL(*this, launch, function, blocks, 1, 1, threads, 1, 1, sharedBytes, stream, parameters, nullptr);
+  const CudaLaunchAttribute early = {kCudaDependent, 0, 1, {}};
+  const CudaLaunch how = {blocks, 1, 1, threads, 1, 1, sharedBytes, stream, &early, 1};
+  return QWENCH_CALL(*this, launchWith, &how, function, parameters, nullptr);
 }
 
 Status Driver::check(DriverResult result, const char *call) const {

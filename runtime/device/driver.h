@@ -37,6 +37,11 @@ public:
   /// Blocks of a kernel that run at once: 0 on a device that promises this of none.
   Result<uint32_t> blocksTogether(int device, DriverHandle function, uint32_t threads, uint32_t sharedBytes) const;
 
+  /// Launches a kernel that waits itself for the launches before it on the stream, which may still run when it begins. A driver
+  /// that does not know this in a graph launches it behind them.
+  Status launchDependent(DriverHandle function, uint32_t blocks, uint32_t threads, uint32_t sharedBytes, DriverHandle stream,
+                         void **parameters) const;
+
   /// Success, or an error that names the call, the driver's name of the number, and its meaning.
   Status check(DriverResult result, const char *call) const;
 
@@ -63,6 +68,7 @@ private:
   Status checkVersion(std::string_view api);
 
   void *library = nullptr;
+  int version = 0; ///< as the driver counts
 };
 
 } // namespace qwench

@@ -14,6 +14,21 @@ using DriverHandle = void *; // stream, event, module, function, graph
 /// 0 is success in both; other numbers are the driver's.
 using DriverResult = int;
 
+/// CUlaunchAttribute of CUDA 12: a number and 64 bytes, whose first four are the value of what we use.
+struct CudaLaunchAttribute {
+  int attribute, unused;
+  int value;
+  char rest[60];
+};
+/// CUlaunchConfig.
+struct CudaLaunch {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, shared;
+  DriverHandle stream;
+  const CudaLaunchAttribute *attributes;
+  unsigned attributeCount;
+};
+static_assert(sizeof(CudaLaunchAttribute) == 72 && sizeof(CudaLaunch) == 56);
+
 // X(member, parameters, CUDA's name, HIP's name)
 #define QWENCH_DRIVER_SYMBOLS(X)                                                                               \
   X(init, (unsigned flags), "cuInit", "hipInit")                                                              \
@@ -74,7 +89,8 @@ using DriverResult = int;
   X(contextRetain, (DriverHandle * context, int device), "cuDevicePrimaryCtxRetain")                \
   X(contextRelease, (int device), "cuDevicePrimaryCtxRelease_v2")                                   \
   X(contextSet, (DriverHandle context), "cuCtxSetCurrent")                                          \
-  X(functionAttribute, (DriverHandle function, int attribute, int value), "cuFuncSetAttribute")
+  X(functionAttribute, (DriverHandle function, int attribute, int value), "cuFuncSetAttribute")       \
+  X(launchWith, (const CudaLaunch *how, DriverHandle function, void **parameters, void **extra), "cuLaunchKernelEx")
 
 #define QWENCH_HIP_SYMBOLS(X)                                                                        \
   X(setDevice, (int device), "hipSetDevice")                                                        \
@@ -90,6 +106,7 @@ inline constexpr int kCudaComputeMajor = 75, kCudaComputeMinor = 76; // CU_DEVIC
 inline constexpr int kCudaMultiprocessors = 16, kCudaCooperative = 95; // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, _COOPERATIVE_LAUNCH
 inline constexpr int kHipMultiprocessors = 63, kHipCooperative = 10;   // hipDeviceAttributeMultiprocessorCount, CooperativeLaunch
 inline constexpr int kCudaDynamicShared = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+inline constexpr int kCudaDependent = 6;     // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 inline constexpr int kCudaJitErrorLog = 5, kCudaJitErrorLogBytes = 6; // CU_JIT_ERROR_LOG_BUFFER, ..._SIZE_BYTES
 inline constexpr size_t kHipPropertiesBytes = 1472, kHipArchOffset = 1160, kHipArchBytes = 256; // hipDeviceProp_tR0600
 } // namespace driver_numbers

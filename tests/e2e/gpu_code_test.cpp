@@ -28,7 +28,7 @@ std::vector<int> numbersAfter(const std::string &text, const std::string &label)
 struct Case {
   std::string model, dtype, gpu;
   std::string cache = ""; ///< its format, if it is not the weights'
-  std::string schedule = "graph", matrixUnit = "auto";
+  std::string schedule = "graph", matrixUnit = "auto", dependentLaunch = "auto";
 };
 
 void PrintTo(const Case &c, std::ostream *out) {
@@ -39,7 +39,7 @@ std::string emitText(const Case &c, const std::string &target, const std::string
   bool isShape = c.model.starts_with("qwen3-");
   std::string source = isShape ? QWENCH_SOURCE_DIR "/benchmarks/configs/" + c.model + ".json" : goldenModel(c.model);
   std::vector<std::string> arguments{"compile", source, "--no-tokenizer", "--target", target, "--gpu", c.gpu,
-                                     "--schedule", c.schedule, "--matrix-unit", c.matrixUnit, "--emit", rung};
+                                     "--schedule", c.schedule, "--matrix-unit", c.matrixUnit, "--dependent-launch", c.dependentLaunch, "--emit", rung};
   if (c.dtype != "auto") // else the checkpoint's
     arguments.insert(arguments.end(), {"--dtype", c.dtype});
   if (isShape)
@@ -202,11 +202,69 @@ INSTANTIATE_TEST_SUITE_P(Quantized, NvidiaResources, testing::ValuesIn(quantized
 INSTANTIATE_TEST_SUITE_P(RealShapes, NvidiaResources, testing::ValuesIn(realShapes({"sm_80"})), nameOf);
 INSTANTIATE_TEST_SUITE_P(Persistent, NvidiaResources, testing::ValuesIn(persistentCases({"sm_80"})), nameOf);
 
+class DependentLaunches : public testing::TestWithParam<Case> {};
+
+/// Lines of PTX that access memory, but for a kernel's arguments.
+std::vector<std::string> accessesIn(const std::string &text) {
+  std::vector<std::string> lines;
+  static const std::regex access("\\s((?:ld|st|atom|red|cp|ldmatrix|mbarrier)[.](?!param)[^;]*);");
+  for (std::sregex_iterator it(text.begin(), text.end(), access), end; it != end; ++it)
+    lines.push_back((*it)[1]);
+  return lines;
+}
+
+// Neither MLIR's nor LLVM's passes have moved an access to what launches write before the wait for them: a kernel reads the step
+// alone, which is the same for all of them.
+TEST_P(DependentLaunches, AccessOnlyTheStepBeforeTheyWait) {
+  std::string text = emitText(GetParam(), "cuda", "ptx");
+  static const std::regex entry("[.]entry ([^(]+)[(]"), step("ld[.]param[.]b64\\s+(%rd[0-9]+), \\[[a-z0-9_]+_param_0\\];");
+  size_t kernels = 0;
+  for (std::sregex_iterator it(text.begin(), text.end(), entry), end; it != end; ++it, ++kernels) {
+    std::string rest = text.substr(it->position()), name = (*it)[1];
+    const size_t wait = rest.find("griddepcontrol.wait;");
+    ASSERT_LT(wait, rest.find(".entry", 1)) << name << " does not wait";
+    EXPECT_LT(rest.find("griddepcontrol.launch_dependents;"), wait) << name;
+    std::string before = rest.substr(0, wait);
+    std::smatch pointer;
+    std::vector<std::string> allowed;
+    if (std::regex_search(before, pointer, step)) {
+      allowed.push_back("[" + pointer.str(1));
+      std::smatch global;
+      const std::string convert = "cvta[.]to[.]global[.]u64\\s+(%rd[0-9]+), " + pointer.str(1) + ";";
+      if (std::regex_search(before, global, std::regex(convert)))
+        allowed.push_back("[" + global.str(1));
+    }
+    for (const std::string &line : accessesIn(before)) {
+      const bool ofStep = line.starts_with("ld.") && std::any_of(allowed.begin(), allowed.end(), [&](const std::string &base) {
+                            return line.find(base + "]") != std::string::npos || line.find(base + "+") != std::string::npos;
+                          });
+      EXPECT_TRUE(ofStep) << name << ": " << line;
+    }
+  }
+  EXPECT_GT(kernels, 10u);
+}
+
+std::vector<Case> dependentCases() {
+  std::vector<Case> result = {{"dense-bias", "f32", "sm_100a"},
+                              {"moe-odd-sizes", "bf16", "sm_90a"},
+                              {"moe-odd-sizes", "int4", "sm_90a"},
+                              {"dense-hd128", "fp8", "sm_120", "int8"},
+                              {"qwen3-8b-4-layers", "bf16", "sm_90a"},
+                              {.model = "qwen3-30b-a3b-6-layers", .dtype = "bf16", .gpu = "sm_90a", .matrixUnit = "wgmma"}};
+  for (Case &c : result)
+    c.dependentLaunch = "on";
+  return result;
+}
+INSTANTIATE_TEST_SUITE_P(Models, DependentLaunches, testing::ValuesIn(dependentCases()), nameOf);
+INSTANTIATE_TEST_SUITE_P(DependentLaunches, NvidiaResources, testing::ValuesIn(dependentCases()), nameOf);
+
 class GpuProgram : public testing::Test {
 protected:
-  void compile(const std::string &target, const std::string &gpus, const std::string &schedule = "auto") {
+  void compile(const std::string &target, const std::string &gpus, const std::string &schedule = "auto",
+               const std::string &dependentLaunch = "auto") {
     Outcome outcome = runTool({"compile", goldenModel("moe-base"), "-o", scratch / "model", "--no-tokenizer", "--dtype", "f32",
-                              "--max-context", "256", "--target", target, "--gpu", gpus, "--schedule", schedule});
+                              "--max-context", "256", "--target", target, "--gpu", gpus, "--schedule", schedule,
+                              "--dependent-launch", dependentLaunch});
     ASSERT_EQ(outcome.code, 0) << outcome.err;
   }
   Outcome generate(const std::string &driver, const std::string &log) {
@@ -271,5 +329,33 @@ TEST_F(GpuProgram, LaunchesOneKernelForADecodeStepThatIsPersistent) {
     EXPECT_THAT(launchesOf(text), ElementsAre("together", "sample_0_sample", "together", "sample_0_sample", "together", "sample_0_sample"));
     EXPECT_EQ(numbersAfter(text, "capture").size(), 0u);
     EXPECT_THAT(run({scratch / "model", "info"}).out, HasSubstr("gpu_schedule              persistent\n"));
+  }
+}
+
+/// The launches in a log, with how they were made: {"launch", "decode_0_embedding"}, {"launch early", ...}, ...
+std::vector<std::pair<std::string, std::string>> launchesWithHow(const std::string &log) {
+  std::vector<std::pair<std::string, std::string>> launches;
+  static const std::regex line("(launch(?: early| together)?) ([^ ]+) blocks");
+  for (std::sregex_iterator it(log.begin(), log.end(), line), end; it != end; ++it)
+    launches.emplace_back((*it)[1], (*it)[2]);
+  return launches;
+}
+
+// The first launch of a step follows an upload, which nothing in it would wait for.
+TEST_F(GpuProgram, BeginsLaunchesWhileThoseBeforeThemRunWhereTheDriverKnowsHow) {
+  compile("cuda", "sm_90a", "graph", "on");
+  for (const char *version : {"12030", "12020"}) {
+    setenv("QWENCH_FAKE_GPU_VERSION", version, 1);
+    std::string log = scratch / (std::string(version) + ".log");
+    Outcome outcome = generate(FAKE_CUDA, log);
+    unsetenv("QWENCH_FAKE_GPU_VERSION");
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    auto launches = launchesWithHow(readFile(log));
+    ASSERT_GT(launches.size(), 20u);
+    for (const auto &[how, name] : launches) {
+      const bool first = name.starts_with("decode_0_") || name == "sample_0_sample";
+      const bool early = std::string(version) == "12030" && !first;
+      EXPECT_EQ(how, early ? "launch early" : "launch") << name << " with a driver of " << version;
+    }
   }
 }

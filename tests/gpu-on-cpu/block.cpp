@@ -20,6 +20,8 @@ static void threadMain(void *argument) {
     block.fail("ends before its asynchronous copies");
   if (thread->begun > thread->awaitedProduct)
     block.fail("ends before its products");
+  if (block.shape->dependent && !thread->awaitedLaunches)
+    block.fail("ends without having waited for the launches before it");
   if (std::any_of(block.barriers.begin(), block.barriers.end(), [](const auto &entry) { return !entry.second.copies.empty(); }))
     block.fail("ends before copies that an mbarrier would tell of");
   thread->state = State::Done;
@@ -41,7 +43,7 @@ void Executor::Block::start(int64_t which) {
     thread.index = i;
     thread.copies.clear(), thread.groups.clear();
     thread.productGroups.clear(), thread.held.clear(), thread.unpublished.clear(), thread.seen.clear();
-    thread.begun = thread.awaitedProduct = 0, thread.fenced = false;
+    thread.begun = thread.awaitedProduct = 0, thread.fenced = thread.awaitedLaunches = false;
     thread.fiber.start(threadMain, &thread);
   }
 }
@@ -194,6 +196,8 @@ void Executor::Block::access(const uint8_t *address, uint64_t bytes, bool write)
       return fail("a write to memory that is only read");
     if (!m.range.writable)
       return;
+    if (shape->dependent && !current->awaitedLaunches)
+      return fail((write ? "a write of" : "a read of") + std::string(" what launches before it may still work on"));
     for (uint64_t unit = address - m.range.begin; unit < address - m.range.begin + bytes; ++unit) {
       GlobalUnit &u = m.units[unit];
       if (u.launch == launch && u.block != index)
@@ -290,6 +294,8 @@ static int32_t groupCopies(void *pointer) {
   return 0;
 }
 
+static void awaitLaunches(void *pointer) { static_cast<Executor::Block *>(pointer)->current->awaitedLaunches = true; }
+
 static void awaitCopies(void *pointer, int32_t later) { static_cast<Executor::Block *>(pointer)->finishCopies(later); }
 
 static void accessMemory(void *pointer, int64_t address, int64_t bytes, int32_t write) {
@@ -325,6 +331,7 @@ std::vector<Function> functions() {
           {"gpu_copy", reinterpret_cast<void *>(copy)},
           {"gpu_copy_group", reinterpret_cast<void *>(groupCopies)},
           {"gpu_copy_wait", reinterpret_cast<void *>(awaitCopies)},
+      {"gpu_await_launches", reinterpret_cast<void *>(awaitLaunches)},
           {"gpu_access", reinterpret_cast<void *>(accessMemory)}};
   all.insert(all.end(), std::begin(own), std::end(own));
   return all;

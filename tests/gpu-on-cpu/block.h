@@ -3,8 +3,8 @@
 // others go on. Finds what a GPU would not tell: threads that wait for others in vain, accesses outside of the step's
 // memory, reads of workgroup memory that nothing wrote, or that an asynchronous copy which nothing waited for writes, accesses
 // of one place by two threads without a barrier between, or by two blocks of one launch, or phase, loads of matrices that share
-// banks, products of a warpgroup that read what is not visible to them, or whose sums are read before they are there, and copies
-// of many pieces that no mbarrier has told of.
+// banks, products of a warpgroup that read what is not visible to them, or whose sums are read before they are there, copies of many
+// pieces that no mbarrier has told of, and accesses to what launches write before a dependent kernel waits for those before it.
 #pragma once
 
 #include "tests/gpu-on-cpu/kernels.h"
@@ -23,6 +23,7 @@ struct LaunchShape {
   std::string name;
   int64_t threads = 0, subgroupSize = 32, sharedBytes = 0;
   bool cooperative = false; ///< its blocks meet
+  bool dependent = false;   ///< launches before it may still run until it waits for them
 };
 
 class Executor {

@@ -24,6 +24,7 @@ struct Case {
   int64_t subgroupSize;
   gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
   gpu::Schedule schedule = gpu::Schedule::Graph;
+  bool dependent = false; ///< launches
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.model; }
@@ -49,6 +50,10 @@ std::vector<Case> cases() {
       list.push_back({name, ElementType::F32, size, Unit::None, gpu::Schedule::Persistent});
   list.push_back({"moe-base", ElementType::BF16, 32, Unit::MmaSync, gpu::Schedule::Persistent});
   list.push_back({"moe-base", ElementType::BF16, 64, Unit::Mfma, gpu::Schedule::Persistent});
+  for (const char *name : {"dense-base", "dense-sliding-upper", "moe-odd-sizes"})
+    list.push_back({name, ElementType::F32, 32, Unit::None, gpu::Schedule::Graph, /*dependent=*/true});
+  for (Unit unit : {Unit::MmaSync, Unit::Wgmma})
+    list.push_back({"moe-base", ElementType::BF16, 32, unit, gpu::Schedule::Graph, /*dependent=*/true});
   return list;
 }
 
@@ -67,6 +72,7 @@ protected:
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     CheckpointSource source(*checkpoint);
     gpu::Device device = gpu_test::deviceOf(GetParam().matrix, GetParam().subgroupSize);
+    device.dependentLaunches = GetParam().dependent;
     auto made = gpu_test::Program::create(*module, device, source, 2, 384, GetParam().schedule);
     ASSERT_TRUE(made) << made.error().message;
     program = made.take();
@@ -231,7 +237,7 @@ TEST_P(golden_tokens, are_those_of_transformers_and_of_the_runtime) {
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.model + (info.param.type == ElementType::F32 ? "_f32_" : "_bf16_") +
                      std::to_string(info.param.subgroupSize) + gpu_test::suffixOf(info.param.matrix) +
-                     (info.param.schedule == gpu::Schedule::Persistent ? "_persistent" : "");
+                     (info.param.schedule == gpu::Schedule::Persistent ? "_persistent" : "") + (info.param.dependent ? "_dependent" : "");
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }

@@ -105,6 +105,10 @@ private:
     } else if (auto wait = dyn_cast<nvgpu::DeviceAsyncWaitOp>(op)) {
       call("gpu_copy_wait", {block, i32(wait.getNumGroups().value_or(0))}, {});
       op->erase();
+    } else if (auto control = dyn_cast<NVVM::GriddepcontrolOp>(op)) {
+      if (control.getKind() == NVVM::GridDepActionKind::wait)
+        call("gpu_await_launches", {block}, {});
+      op->erase(); // that the next launch may begin, its own wait makes up for
     } else if (replaceWarpgroup(op) || replaceBarrier(op)) {
     } else if (isa<LLVM::AtomicRMWOp>(op)) {
       call("gpu_arrive", {block}, {});
@@ -398,9 +402,9 @@ Result<std::vector<LaunchShape>> lower(ModuleOp module, int64_t subgroupSize) {
       KernelLowering lowering(module, function);
       int64_t threads = (*function.getKnownBlockSize())[0];
       std::string name = function.getName().str();
-      bool cooperative = function->hasAttr(gpu::kCooperative);
+      bool cooperative = function->hasAttr(gpu::kCooperative), dependent = function->hasAttr(gpu::kDependent);
       lowering.run();
-      shapes.push_back({name, threads, subgroupSize, lowering.sharedBytes, cooperative});
+      shapes.push_back({name, threads, subgroupSize, lowering.sharedBytes, cooperative, dependent});
     }
     kernels.erase();
   }

@@ -97,6 +97,7 @@ struct Executor::Block {
     std::vector<int32_t> productGroups;    ///< the last product of each group on its way
     int32_t awaitedProduct = 0;            ///< it and all before it
     std::map<uint64_t, uint32_t> seen;     ///< of mbarriers by offset, the phase after the one it waited for
+    bool awaitedLaunches = false;          ///< before it
     bool fenced = false;                   ///< a fence stands behind its last access to sums
     std::vector<std::pair<uint64_t, uint64_t>> unpublished; ///< offsets and bytes that it wrote
     Block *block = nullptr;

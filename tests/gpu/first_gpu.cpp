@@ -2,6 +2,9 @@
 
 #include "runtime/device/driver.h"
 
+#include <cstdlib>
+#include <string_view>
+
 namespace qwench::gpu_test {
 
 namespace {
@@ -29,6 +32,10 @@ Gpu firstGpu() {
     gpu.missing += (gpu.missing.empty() ? "" : "; ") + arch.error().message;
   }
   return gpu;
+}
+
+bool hasDependentLaunches(const Gpu &gpu) {
+  return gpu.api == "cuda" && std::atoi(gpu.arch.c_str() + std::string_view("sm_").size()) >= 90;
 }
 
 } // namespace qwench::gpu_test

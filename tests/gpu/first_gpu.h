@@ -13,4 +13,7 @@ struct Gpu {
 /// Asks the drivers anew, in each call.
 Gpu firstGpu();
 
+/// Whether its kernels can begin while the launch before runs.
+bool hasDependentLaunches(const Gpu &gpu);
+
 } // namespace qwench::gpu_test

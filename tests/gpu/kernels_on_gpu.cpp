@@ -45,6 +45,7 @@ public:
       return status;
     QwenchStep host = step;
     host.team = reinterpret_cast<QwenchTeam *>(this); // launch() takes it back
+    afterLaunch = false;
     function(&host, 0, 1);
     return failure ? download() : std::exchange(failure, ok());
   }
@@ -61,7 +62,8 @@ private:
     auto &self = *reinterpret_cast<KernelsOnGpu *>(team);
     void *parameters[] = {&self.room, &layer, &instance, &tiles}; // the step is the first thing there
     if (self.failure && tiles)
-      self.failure = self.device->launch(kernel, static_cast<uint32_t>(blocksFor(tiles)), parameters);
+      self.failure = self.device->launch(kernel, static_cast<uint32_t>(blocksFor(tiles)), parameters,
+                                          std::exchange(self.afterLaunch, true));
   }
 
   /// Gives each range a place on the device, behind the step.
@@ -126,7 +128,8 @@ private:
   DeviceAddress room = 0;
   uint64_t roomBytes = 0;
   std::vector<Placed> placed;
-  Status failure = ok(); // of launches of the step at hand
+  Status failure = ok();    // of launches of the step at hand
+  bool afterLaunch = false; // whether it has had one
 };
 
 } // namespace
@@ -137,6 +140,8 @@ std::string missingFor(const gpu::Device &device) {
   const Gpu gpu = firstGpu();
   if (gpu.missing.empty() && device.matrix == gpu::MatrixUnit::Wgmma && gpu.arch != "sm_90a")
     return "wgmma: expected an sm_90a, found " + gpu.arch;
+  if (gpu.missing.empty() && device.dependentLaunches && !hasDependentLaunches(gpu))
+    return "dependent launches: expected an sm_90a or later, found " + gpu.arch;
   return gpu.missing;
 }
 
@@ -146,6 +151,7 @@ Result<std::unique_ptr<Kernels>> emitKernels(mlir::ModuleOp planned, const gpu::
   options.gpus = {gpu.arch};
   options.schedule = schedule == gpu::Schedule::Persistent ? "persistent" : "graph";
   options.matrixUnit = device.matrix == gpu::MatrixUnit::Wgmma ? "wgmma" : "mma";
+  options.dependentLaunch = device.dependentLaunches ? "on" : "off";
   Result<std::unique_ptr<Target>> target = createTarget(gpu.api, options);
   return target ? KernelsOnGpu::create(planned, **target) : Result<std::unique_ptr<Kernels>>(target.takeError());
 }

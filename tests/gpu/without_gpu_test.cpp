@@ -26,6 +26,7 @@ struct Case {
   gpu::Schedule schedule = gpu::Schedule::Graph;
   gpu::MatrixUnit matrix = gpu::MatrixUnit::None;
   const char *format = "";
+  bool dependent = false; ///< launches
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -50,10 +51,10 @@ protected:
   }
   void TearDown() override { dlclose(library); }
 
-  /// "launch" or "launch together" and the kernel's name, of each launch since the last call.
+  /// "launch", "launch early" or "launch together" and the kernel's name, of each launch since the last call.
   std::vector<std::string> log() {
     std::string text = reinterpret_cast<decltype(&fake_gpu_log)>(dlsym(library, "fake_gpu_log"))();
-    static const std::regex line("(launch (together )?[^ ]+) blocks=[1-9]");
+    static const std::regex line("(launch (together |early )?[^ ]+) blocks=[1-9]");
     std::vector<std::string> launches;
     for (std::sregex_iterator it(text.begin(), text.end(), line), end; it != end; ++it)
       launches.push_back((*it)[1]);
@@ -78,6 +79,7 @@ TEST_P(on_a_stand_in, launches_find_their_kernels_and_kernels_their_step) {
   ASSERT_TRUE(checkpoint) << checkpoint.error().message;
   CheckpointSource source(checkpoint.take());
   gpu::Device device = gpu_test::deviceOf(c.matrix, 32);
+  device.dependentLaunches = c.dependent;
   ASSERT_EQ(gpu_test::missingFor(device), "");
   auto program = gpu_test::Program::create(**module, device, source, 2, 128, c.schedule);
   ASSERT_TRUE(program) << program.error().message;
@@ -90,7 +92,7 @@ TEST_P(on_a_stand_in, launches_find_their_kernels_and_kernels_their_step) {
   std::vector<std::string> launches = log();
   ASSERT_GT(launches.size(), 20u);
   EXPECT_THAT(launches.front(), StartsWith("launch prefill_0"));
-  EXPECT_THAT(launches.back(), StartsWith("launch prefill_"));
+  EXPECT_THAT(launches.back(), StartsWith(c.dependent ? "launch early prefill_" : "launch prefill_"));
   define(launches.front().substr(std::string("launch ").size()), tell);
   auto told = (*program)->forward(rows, /*decode=*/false);
   ASSERT_TRUE(told) << told.error().message;
@@ -103,12 +105,14 @@ TEST_P(on_a_stand_in, launches_find_their_kernels_and_kernels_their_step) {
     EXPECT_THAT(launches, testing::ElementsAre("launch together decode_step"));
   else
     EXPECT_THAT(launches.front(), StartsWith("launch decode_0"));
+  EXPECT_THAT(launches.back(), StartsWith(c.dependent ? "launch early decode" : "launch"));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     drivers, on_a_stand_in,
     testing::Values(Case{"sm_80", FAKE_CUDA, "sm_80"}, Case{"sm_89_int4", FAKE_CUDA, "sm_89", gpu::Schedule::Graph, {}, "int4"},
                     Case{"sm_90a_wgmma", FAKE_CUDA, "sm_90", gpu::Schedule::Graph, gpu::MatrixUnit::Wgmma},
+                    Case{.name = "sm_100a_dependent", .driver = FAKE_CUDA, .gpu = "sm_100", .dependent = true},
                     Case{"sm_120_persistent", FAKE_CUDA, "sm_120", gpu::Schedule::Persistent},
                     Case{"gfx942", FAKE_ROCM, "gfx942"}, Case{"gfx1100_persistent", FAKE_ROCM, "gfx1100", gpu::Schedule::Persistent},
                     Case{"gfx1201_fp8", FAKE_ROCM, "gfx1201", gpu::Schedule::Graph, {}, "fp8"}),

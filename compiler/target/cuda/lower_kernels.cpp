@@ -45,6 +45,19 @@ struct LowerPrefetch : ConvertOpToLLVMPattern<memref::PrefetchOp> {
   }
 };
 
+/// nvvm.griddepcontrol as text that says it touches memory: LLVM takes its intrinsics for ones that do not, and moves loads
+/// across them.
+struct LowerGridControl : ConvertOpToLLVMPattern<NVVM::GriddepcontrolOp> {
+  using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
+  LogicalResult matchAndRewrite(NVVM::GriddepcontrolOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+    StringRef text = op.getKind() == NVVM::GridDepActionKind::wait ? "griddepcontrol.wait;" : "griddepcontrol.launch_dependents;";
+    LLVM::InlineAsmOp::create(rewriter, op.getLoc(), TypeRange(), ValueRange(), text, "~{memory}", /*has_side_effects=*/true,
+                              /*is_align_stack=*/false, LLVM::TailCallKind::None, nullptr, nullptr);
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 /// What a loop of scf said to LLVM has come to its branch as an attribute that the translation does not look at.
 void annotateLoops(mlir::gpu::GPUModuleOp kernels) {
   kernels.walk([](Operation *op) {
@@ -75,12 +88,13 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     types.addConversion([&](nvgpu::DeviceAsyncTokenType) -> Type { return IntegerType::get(context, 32); });
     RewritePatternSet patterns(context);
     gpu::populateCommonConversionPatterns(types, patterns);
-    patterns.add<LowerPrefetch>(types, /*benefit=*/10);
+    patterns.add<LowerPrefetch, LowerGridControl>(types, /*benefit=*/10);
     populateGpuToNVVMConversionPatterns(types, patterns, /*benefit=*/0); // its patterns of arith call libdevice
     populateNVGPUToNVVMConversionPatterns(types, patterns);
     LLVMConversionTarget target(*context);
     target.addLegalDialect<NVVM::NVVMDialect>();
     target.addIllegalDialect<mlir::gpu::GPUDialect>();
+    target.addIllegalOp<NVVM::GriddepcontrolOp>();
     target.addLegalOp<mlir::gpu::GPUModuleOp, mlir::gpu::YieldOp>();
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
       return signalPassFailure();

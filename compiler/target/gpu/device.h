@@ -39,6 +39,7 @@ struct Device {
   int64_t subgroupSize = 32;          ///< lanes that shuffles and subgroup reductions join: 32 or 64
   MatrixUnit matrix = MatrixUnit::None;
   bool asyncCopies = false;       ///< of 16 bytes to workgroup memory, in groups that a thread waits for
+  bool dependentLaunches = false; ///< kernels begin while launches before them still run, and wait for those themselves
   int64_t sharedBytes = 48 << 10; ///< workgroup memory that a block can have
   int64_t loadsAhead = 8; ///< 16-byte loads of a thread that its registers hold beside what it computes with them
   GridTraits grid;

@@ -14,6 +14,9 @@ namespace qwench::gpu {
 /// On a gpu.func: its blocks meet, so they must all run at once.
 inline constexpr llvm::StringLiteral kCooperative = "qwench.cooperative";
 
+/// On a gpu.module: its kernels begin while launches before them still run. On a kernel of it: it waits for them itself.
+inline constexpr llvm::StringLiteral kDependent = "qwench.dependent_launch";
+
 /// On a gpu.module, "wgmma": four subgroups multiply together, which other architectures, and later ones, cannot.
 inline constexpr llvm::StringLiteral kMatrixUnit = "qwench.matrix_unit";
 /// On a gpu.func of attention in such a module: what multiplies instead, "mma" or "none" (kMatrixUnit), and why.
@@ -32,7 +35,8 @@ std::unique_ptr<mlir::Pass> createToKernelsPass(std::vector<Device> devices, Sch
 std::unique_ptr<mlir::Pass> createPersistentSchedulePass(std::vector<Device> devices);
 
 /// A launch per tile program: bodies become kernels whose blocks take tiles, qwen.launch becomes a call of
-/// qwench_device_launch. Cooperative kernels are as they should be.
+/// qwench_device_launch. Cooperative kernels are as they should be. In a module of dependent launches a kernel lets the next one
+/// begin, asks memory for what no launch writes, and waits for those before it.
 std::unique_ptr<mlir::Pass> createLaunchSchedulePass();
 
 /// What makes kernels stage's launches calls: the passes of a schedule.

@@ -39,17 +39,22 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
       modules.push_back(mlir::gpu::GPUModuleOp::create(builder, module.getLoc(), device.moduleName));
       if (device.matrix == MatrixUnit::Wgmma)
         modules.back()->setAttr(kMatrixUnit, builder.getStringAttr("wgmma"));
+      if (device.dependentLaunches)
+        modules.back()->setAttr(kDependent, builder.getUnitAttr());
     }
-    auto persistent = persistentFunctions();
+    auto decode = decodeFunctions();
     auto emit = [&](StepBuilder &host, Operation *op, StringRef name) -> LogicalResult {
       const TileProgram *program = findTileProgram(op);
       if (!program)
         return op->emitOpError("expected an op that this target has a tile program for");
       Phase phase = program->phase;
-      if (persistent.contains(op->getParentOp()))
+      const bool persistent = schedule == Schedule::Persistent, decodes = decode.contains(op->getParentOp());
+      if (persistent && decodes)
         phase.subgroups = kPersistentSubgroups;
-      else
-        phase.ahead = phase.early = nullptr; // launches begin when those before have ended
+      if (!persistent || !decodes)
+        phase.early = nullptr; // no launch has threads for another one
+      if (!decodes)
+        phase.ahead = nullptr; // several rows share what they read
       emitPhase(host, op, phase, name, modules);
       return success();
     };
@@ -57,11 +62,11 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
       signalPassFailure();
   }
 
-  /// The planned functions that become phases of one kernel: @decode and its layers'.
-  llvm::SmallPtrSet<Operation *, 4> persistentFunctions() {
+  /// The planned functions of a decode step: @decode and its layers'.
+  llvm::SmallPtrSet<Operation *, 4> decodeFunctions() {
     llvm::SmallPtrSet<Operation *, 4> found;
     auto decode = getOperation().lookupSymbol<func::FuncOp>("decode");
-    if (schedule != Schedule::Persistent || !decode)
+    if (!decode)
       return found;
     found.insert(decode);
     decode.walk([&](qwen::LayersOp layers) {
@@ -77,8 +82,9 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     llvm::replace(kernel, '.', '_'); // PTX has no dots in names
     for (auto [device, kernels] : llvm::zip(devices, modules)) {
       emitFunction(op, kernels, device, kernel, phase.subgroups, phase.body);
+      const bool asks = device.grid.prefetches && (schedule == Schedule::Persistent || device.dependentLaunches);
       for (auto [suffix, body] : {std::pair(kAhead, phase.ahead), std::pair(kEarly, phase.early)})
-        if (body && device.grid.prefetches)
+        if (body && asks)
           emitFunction(op, kernels, device, kernel + suffix.str(), phase.subgroups, body);
     }
     qwen::LaunchOp::create(host, kernel, phase.tiles(host, op), ValueRange{host.batch, host.layer, host.instance});

@@ -17,9 +17,9 @@ constexpr int kShared = 64 << 10; // bytes of LDS for a workgroup
 constexpr gpu::GridTraits kCdna = {"agent", true, "v", false}, kRdna = {"agent", false, "v", false};
 
 constexpr Architecture kTable[] = {
-    {"gfx90a", 64, Mfma, false, false, kShared, 8, kCdna},    {"gfx942", 64, Mfma, false, false, kShared, 8, kCdna},
-    {"gfx950", 64, Mfma, false, false, kShared, 8, kCdna},    {"gfx1100", 32, Wmma11, false, false, kShared, 4, kRdna},
-    {"gfx1151", 32, Wmma11, false, false, kShared, 4, kRdna}, {"gfx1201", 32, Wmma12, false, false, kShared, 4, kRdna},
+    {"gfx90a", 64, Mfma, false, false, false, kShared, 8, kCdna},    {"gfx942", 64, Mfma, false, false, false, kShared, 8, kCdna},
+    {"gfx950", 64, Mfma, false, false, false, kShared, 8, kCdna},    {"gfx1100", 32, Wmma11, false, false, false, kShared, 4, kRdna},
+    {"gfx1151", 32, Wmma11, false, false, false, kShared, 4, kRdna}, {"gfx1201", 32, Wmma12, false, false, false, kShared, 4, kRdna},
 };
 
 } // namespace

@@ -195,6 +195,8 @@ Result<std::unique_ptr<Target>> qwench::createX86Target(const TargetOptions &opt
     return userError("--schedule: expected none with --target x86-64, found '" + options.schedule + "'");
   if (options.matrixUnit != "auto")
     return userError("--matrix-unit: expected none with --target x86-64, found '" + options.matrixUnit + "'");
+  if (options.dependentLaunch != "auto")
+    return userError("--dependent-launch: expected none with --target x86-64, found '" + options.dependentLaunch + "'");
   std::string cpu = options.cpu;
   llvm::StringMap<bool> features;
   if (cpu == "native") {

@@ -54,6 +54,7 @@ struct State {
   std::map<uint64_t, size_t> device; // address and bytes
   std::vector<Work> stream;
   Graph *capturing = nullptr;
+  bool behindLaunch = false; // the last that was enqueued is a launch, of the same graph if it is one's
   std::map<std::string, Function> functions;
   int live = 0;
   int current = -1;
@@ -98,6 +99,7 @@ bool inside(uint64_t address, size_t bytes) {
 }
 
 int enqueue(Work work) {
+  state.behindLaunch = false;
   (state.capturing ? state.capturing->work : state.stream).push_back(std::move(work));
   return Success;
 }
@@ -106,7 +108,7 @@ int enqueueLaunch(const char *how, void *function, unsigned blocks, unsigned thr
   int64_t values[4];
   for (int i = 0; i < 4; ++i)
     memcpy(&values[i], parameters[i], sizeof values[i]);
-  return enqueue([how, name = static_cast<Function *>(function)->name, blocks, threads, shared, step = values[0],
+  enqueue([how, name = static_cast<Function *>(function)->name, blocks, threads, shared, step = values[0],
                   layer = values[1], instance = values[2], tiles = values[3]] {
     log(how + (" " + name) + " blocks=" + std::to_string(blocks) + " threads=" + std::to_string(threads) +
         " shared=" + std::to_string(shared) + " layer=" + std::to_string(layer) +
@@ -115,6 +117,8 @@ int enqueueLaunch(const char *how, void *function, unsigned blocks, unsigned thr
       for (int64_t block = 0; block < blocks; ++block)
         found->second(reinterpret_cast<const QwenchStep *>(step), layer, instance, tiles, block);
   });
+  state.behindLaunch = true;
+  return Success;
 }
 
 int drain() {
@@ -368,6 +372,7 @@ FUNCTION(cuStreamBeginCapture_v2, hipStreamBeginCapture)(void *, int) {
   if (fails(NAME(cuStreamBeginCapture_v2, hipStreamBeginCapture)) || state.capturing)
     return Invalid;
   state.capturing = new Graph();
+  state.behindLaunch = false;
   log("capture");
   return Success;
 }
@@ -472,6 +477,33 @@ FUNCTION(cuLaunchKernel, hipModuleLaunchKernel)
     return Invalid;
   return enqueueLaunch("launch", function, gridX, blockX, shared, parameters);
 }
+
+#ifndef QWENCH_FAKE_ROCM
+namespace {
+struct Attribute {
+  int id, padding, value;
+  char rest[60];
+};
+struct Configuration {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, shared;
+  void *stream;
+  const Attribute *attributes;
+  unsigned attributeCount;
+};
+} // namespace
+
+extern "C" __attribute__((visibility("default"))) int cuLaunchKernelEx(const Configuration *how, void *function, void **parameters,
+                                                                        void **) {
+  if (fails("cuLaunchKernelEx"))
+    return Injected;
+  constexpr int kProgrammaticStreamSerialization = 6;
+  const bool early = how->attributeCount == 1 && how->attributes->id == kProgrammaticStreamSerialization && how->attributes->value == 1;
+  // Only behind a launch there is something to wait for.
+  if (!early || how->gridX == 0 || how->gridY != 1 || how->gridZ != 1 || how->blockX == 0 || how->blockX > 1024 || !state.behindLaunch)
+    return Invalid;
+  return enqueueLaunch("launch early", function, how->gridX, how->blockX, how->shared, parameters);
+}
+#endif
 
 FUNCTION(cuLaunchCooperativeKernel, hipModuleLaunchCooperativeKernel)
 (void *function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned, unsigned, unsigned shared,

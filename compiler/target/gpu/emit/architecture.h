@@ -18,13 +18,14 @@ struct Architecture {
   MatrixUnit matrix;        ///< the one that a subgroup uses by itself
   bool wgmma;               ///< whether four subgroups can use one together (MatrixUnit::Wgmma)
   bool asyncCopies;         ///< from global to workgroup memory
+  bool dependentLaunches;   ///< whether a kernel can begin while the launch before it runs, and wait for that
   int sharedBytes;          ///< most workgroup memory of a block
   int loadsAhead;           ///< of a thread, with which no kernel spills
   GridTraits grid;
 
-  /// Of which four subgroups multiply together, if they can and shall.
-  Device device(bool together) const {
-    return {name.str(), subgroupSize, together ? MatrixUnit::Wgmma : matrix, asyncCopies, sharedBytes, loadsAhead, grid};
+  /// Of which four subgroups multiply together, if they can and `together`; whose launches are dependent, if `dependent`.
+  Device device(bool together, bool dependent) const {
+    return {name.str(), subgroupSize, together ? MatrixUnit::Wgmma : matrix, asyncCopies, dependent, sharedBytes, loadsAhead, grid};
   }
 };
 

@@ -37,20 +37,29 @@ static Result<Schedule> parseSchedule(const std::string &text) {
   return userError("--schedule: expected graph, persistent or auto, found '" + text + "'");
 }
 
-/// Whether --matrix-unit asks for wgmma, which all of `chosen` must have then.
-static Result<bool> parseMatrixUnit(const std::string &text, ArrayRef<Architecture> table,
-                                    ArrayRef<const Architecture *> chosen) {
-  if (text == "mma" || text == "auto")
+/// A choice between two ways of all architectures together, the second of which not every one has.
+struct Choice {
+  const char *option, *usual, *other;
+  bool Architecture::*able;
+};
+constexpr Choice kMatrixUnitChoice = {"--matrix-unit", "mma", "wgmma", &Architecture::wgmma};
+constexpr Choice kDependentLaunch = {"--dependent-launch", "off", "on", &Architecture::dependentLaunches};
+
+/// Whether `text` asks for the other way, which all of `chosen` must have then.
+static Result<bool> parseChoice(const Choice &choice, const std::string &text, ArrayRef<Architecture> table,
+                                ArrayRef<const Architecture *> chosen) {
+  const std::string option = choice.option;
+  if (text == choice.usual || text == "auto")
     return false;
-  if (text != "wgmma")
-    return userError("--matrix-unit: expected mma, wgmma or auto, found '" + text + "'");
+  if (text != choice.other)
+    return userError(option + ": expected " + choice.usual + ", " + choice.other + " or auto, found '" + text + "'");
   std::string able;
   for (const Architecture &entry : table)
-    if (entry.wgmma)
+    if (entry.*choice.able)
       able += (able.empty() ? "" : ", ") + entry.name.str();
   for (const Architecture *architecture : chosen)
-    if (!architecture->wgmma)
-      return userError("--matrix-unit wgmma: expected architectures that have it (" + (able.empty() ? "none" : able) +
+    if (!(architecture->*choice.able))
+      return userError(option + " " + choice.other + ": expected architectures that have it (" + (able.empty() ? "none" : able) +
                        "), found " + architecture->name.str());
   return true;
 }
@@ -62,16 +71,21 @@ Result<GpuOptions> parseGpuOptions(ArrayRef<Architecture> table, const TargetOpt
   auto schedule = parseSchedule(options.schedule);
   if (!schedule)
     return schedule.takeError();
-  auto wgmma = parseMatrixUnit(options.matrixUnit, table, *chosen);
+  auto wgmma = parseChoice(kMatrixUnitChoice, options.matrixUnit, table, *chosen);
   if (!wgmma)
     return wgmma.takeError();
-  return GpuOptions{chosen.take(), *schedule, *wgmma};
+  auto dependent = parseChoice(kDependentLaunch, options.dependentLaunch, table, *chosen);
+  if (!dependent)
+    return dependent.takeError();
+  if (*dependent && *schedule == Schedule::Persistent)
+    return userError("--dependent-launch on: expected --schedule graph, found persistent, whose decode step is one launch");
+  return GpuOptions{chosen.take(), *schedule, *wgmma, *dependent};
 }
 
 std::vector<Device> GpuTarget::devices() const {
   std::vector<Device> devices;
   for (const Architecture *architecture : options.architectures)
-    devices.push_back(architecture->device(options.wgmma));
+    devices.push_back(architecture->device(options.wgmma, options.dependentLaunches));
   return devices;
 }
 

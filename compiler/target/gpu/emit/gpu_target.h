@@ -13,6 +13,7 @@ struct GpuOptions {
   std::vector<const Architecture *> architectures;
   Schedule schedule = Schedule::Graph;
   bool wgmma = false; ///< whether tiles of products are those of four subgroups together
+  bool dependentLaunches = false; ///< whether kernels begin while launches before them still run
 };
 
 class GpuTarget : public Target {
@@ -47,7 +48,8 @@ private:
 };
 
 /// What the command line asks for, of a backend's table. --schedule names graph, persistent, or auto, which is graph as long as
-/// nobody has measured which is faster; --matrix-unit likewise mma, wgmma (for architectures that have it), or auto, which is mma.
+/// nobody has measured which is faster; --matrix-unit likewise mma, wgmma (for architectures that have it), or auto, which is mma;
+/// --dependent-launch on (likewise, with launches of a graph), off, or auto, which is off.
 Result<GpuOptions> parseGpuOptions(llvm::ArrayRef<Architecture> table, const TargetOptions &options);
 
 /// Runs LLVM on one gpu.module and gives what it wrote.

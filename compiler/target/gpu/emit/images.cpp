@@ -11,7 +11,7 @@ namespace qwench::gpu {
 
 namespace {
 
-/// On a gpu.module: a dictionary {name, threads, cooperative, dynamic_bytes} for each kernel.
+/// On a gpu.module: a dictionary {name, threads, cooperative, dynamic_bytes, dependent} for each kernel.
 constexpr StringLiteral kKernels = "qwench.kernels";
 
 /// An array of structs lies as its members one after another.
@@ -22,7 +22,7 @@ void emitKernelTable(ModuleOp module, StringRef symbol, ArrayRef<Kernel> kernels
     w.number(32, kernel.threads);
     w.number(32, kernel.dynamicBytes);
     w.number(32, kernel.cooperative);
-    w.number(32, 0);
+    w.number(32, kernel.dependent);
   }
   w.finish(symbol, /*external=*/false);
 }
@@ -36,7 +36,8 @@ static void record(mlir::gpu::GPUModuleOp module, ArrayRef<Kernel> kernels) {
     recorded.push_back(b.getDictionaryAttr({b.getNamedAttr("name", b.getStringAttr(kernel.name)),
                                             b.getNamedAttr("threads", b.getI64IntegerAttr(kernel.threads)),
                                             b.getNamedAttr("cooperative", b.getBoolAttr(kernel.cooperative)),
-                                            b.getNamedAttr("dynamic_bytes", b.getI64IntegerAttr(kernel.dynamicBytes))}));
+                                            b.getNamedAttr("dynamic_bytes", b.getI64IntegerAttr(kernel.dynamicBytes)),
+                                            b.getNamedAttr("dependent", b.getBoolAttr(kernel.dependent))}));
   module->setAttr(kKernels, b.getArrayAttr(recorded));
 }
 
@@ -49,7 +50,10 @@ LogicalResult recordKernels(mlir::gpu::GPUModuleOp module) {
     if (!block)
       return function.emitOpError("expected a kernel of known_block_size");
     int64_t threads = int64_t((*block)[0]) * (*block)[1] * (*block)[2];
-    kernels.push_back({function.getName().str(), threads, function->hasAttr(kCooperative)});
+    kernels.push_back({.name = function.getName().str(),
+                       .threads = threads,
+                       .cooperative = function->hasAttr(kCooperative),
+                       .dependent = function->hasAttr(kDependent)});
   }
   record(module, kernels);
   return success();
@@ -69,7 +73,8 @@ std::vector<Kernel> recordedKernels(mlir::gpu::GPUModuleOp module) {
     for (auto kernel : recorded.getAsRange<DictionaryAttr>())
       kernels.push_back({kernel.getAs<StringAttr>("name").str(), kernel.getAs<IntegerAttr>("threads").getInt(),
                          kernel.getAs<BoolAttr>("cooperative").getValue(),
-                         kernel.getAs<IntegerAttr>("dynamic_bytes").getInt()});
+                         kernel.getAs<IntegerAttr>("dynamic_bytes").getInt(),
+                         kernel.getAs<BoolAttr>("dependent").getValue()});
   return kernels;
 }
 

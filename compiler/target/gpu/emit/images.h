@@ -19,6 +19,7 @@ struct Kernel {
   int64_t threads = 0; ///< of a block
   bool cooperative = false; ///< its blocks meet
   int64_t dynamicBytes = 0; ///< workgroup memory that its launch asks for
+  bool dependent = false;   ///< it waits for the launches before it itself
 };
 
 /// Remembers the kernels of a module, which must know their block sizes, for the time after their lowering.
