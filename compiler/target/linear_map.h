@@ -7,7 +7,8 @@ namespace qwench {
 
 /// qwen.linear and qwen.fused_linear alike; what an op lacks is null.
 struct LinearMap {
-  mlir::Value input, weight, bias, residual, dest;
+  mlir::Value input, weight, bias, norm, residual, dest;
+  std::optional<llvm::APFloat> eps; ///< of the norm
   bool swiglu = false;
 
   explicit LinearMap(mlir::Operation *op) : dest(qwench::dest(op)) {
@@ -16,6 +17,7 @@ struct LinearMap {
     } else {
       auto fused = mlir::cast<qwen::FusedLinearOp>(op);
       input = fused.getInput(), weight = fused.getWeight(), bias = fused.getBias(), residual = fused.getResidual();
+      norm = fused.getNorm(), eps = fused.getEps();
       swiglu = fused.getActivation() == qwen::Activation::Swiglu;
     }
   }

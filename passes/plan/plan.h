@@ -9,7 +9,9 @@
 
 namespace qwench {
 
-/// Norms in front of linear maps become ops of their own where the target computes them once per row.
+/// Norms in front of linear maps become ops of their own where the target computes them once per row in steps of at most `rowBound`
+/// rows. The pass does it where that is so in all steps; plan-buffers where it differs between them.
+void splitNorm(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
 std::unique_ptr<mlir::Pass> createSplitNormPass(const TargetProperties &properties);
 
 /// Attention whose keys the target cuts into runs, in steps of at most `rowBound` rows, becomes attention over runs and a

@@ -233,6 +233,7 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
     SmallVector<func::FuncOp> sources(module.getOps<func::FuncOp>());
     auto plan = [&](StringRef entry, int64_t rowBound) { // each entry has its own form of the ops
       OwningOpRef<ModuleOp> source = module.clone();
+      splitNorm(*source, properties, rowBound);
       quantizeActivations(*source, properties, rowBound);
       splitAttention(*source, properties, rowBound, program.maxContext);
       splitCombine(*source, properties, rowBound);

@@ -1,5 +1,5 @@
 // split-norm
-// Assumes: fused stage. Guarantees: no qwen.fused_linear has a norm, unless the target computes norms within tiles.
+// Assumes: fused stage. Guarantees: no qwen.fused_linear has a norm, unless the target computes norms within tiles in some steps.
 //   %y = qwen.fused_linear(%x, %w) norm(%g)   =>   %n = qwen.rms_norm(%x, %g)
 //                                                  %y = qwen.fused_linear(%n, %w)
 #include "passes/plan/plan.h"
@@ -12,34 +12,41 @@ using namespace qwench;
 
 namespace {
 
+void split(qwen::FusedLinearOp op) {
+  OpBuilder builder(op);
+  auto norm = qwen::RmsNormOp::create(builder, op.getLoc(), TypeRange{op.getInput().getType()}, op.getInput(), op.getNorm(),
+                                      op.getEpsAttr(), ValueRange{}, DenseI64ArrayAttr());
+  op.getInputMutable().assign(norm.getResults()[0]);
+  op.getNormMutable().clear();
+  op.removeEpsAttr();
+}
+
 struct SplitNorm : PassWrapper<SplitNorm, OperationPass<ModuleOp>> {
   MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(SplitNorm)
 
-  explicit SplitNorm(bool normInTiles) : normInTiles(normInTiles) {}
+  explicit SplitNorm(const TargetProperties &properties) : properties(properties) {}
   StringRef getArgument() const final { return "split-norm"; }
   StringRef getDescription() const final { return "norms before linear maps become ops of their own"; }
 
   void runOnOperation() override {
-    if (normInTiles)
-      return;
-    getOperation().walk([](qwen::FusedLinearOp op) {
-      if (!op.getNorm())
-        return;
-      OpBuilder builder(op);
-      auto norm = qwen::RmsNormOp::create(builder, op.getLoc(), TypeRange{op.getInput().getType()}, op.getInput(),
-                                          op.getNorm(), op.getEpsAttr(),
-                                          ValueRange{}, DenseI64ArrayAttr());
-      op.getInputMutable().assign(norm.getResults()[0]);
-      op.getNormMutable().clear();
-      op.removeEpsAttr();
-    });
+    if (!properties.normInTiles)
+      splitNorm(getOperation(), properties, properties.decodeRows);
   }
 
-  bool normInTiles;
+  TargetProperties properties;
 };
 
 } // namespace
 
+void qwench::splitNorm(ModuleOp module, const TargetProperties &properties, int64_t rowBound) {
+  const bool inTiles = properties.normInTiles && properties.normInTiles(rowBound);
+  module.walk([&](qwen::FusedLinearOp op) {
+    // A map whose result takes its input's place cannot read that again and again.
+    if (op.getNorm() && (!inTiles || op.getResidual()))
+      split(op);
+  });
+}
+
 std::unique_ptr<Pass> qwench::createSplitNormPass(const TargetProperties &properties) {
-  return std::make_unique<SplitNorm>(properties.normInTiles);
+  return std::make_unique<SplitNorm>(properties);
 }

@@ -92,6 +92,19 @@ struct Columns {
   void prefetch(KernelBuilder &b, mlir::Value thread, int64_t threads, int64_t sharers = 1) const;
 };
 
+/// rms_norm of vectors of as many elements as `weight` has: x / sqrt(mean(x^2) + eps) * weight.
+struct RmsNorm {
+  Buffer in;
+  PackedWeight weight;
+  llvm::APFloat eps;
+
+  int64_t count() const { return weight.type.getDimSize(0); }
+  /// Normalizes the vector of `in` that starts at `source` into that of `out` at `target`. Threads first, first + step, ... share
+  /// the work; `total` adds what they have summed up. `aligned`: whether `out` may be written in pieces.
+  void emit(KernelBuilder &b, mlir::Value source, mlir::Value out, mlir::Value target, bool aligned, mlir::Value first, int64_t step,
+            llvm::function_ref<mlir::Value(mlir::Value)> total) const;
+};
+
 /// Rows of float weights that a subgroup takes at once: so many are in flight.
 constexpr int64_t kOutputs = 2;
 
@@ -136,6 +149,7 @@ struct ProductTile {
   int64_t outputs; ///< columns of the result
   bool swiglu;     ///< column c is silu(gate) * up of the weight's rows c and outputs + c
   int64_t rows;    ///< most rows of a tile: with 32 or more, matrix units multiply, if there are any
+  std::optional<RmsNorm> norm = std::nullopt; ///< of the input's rows, which the block does itself: for few rows
   std::function<mlir::Value(mlir::Value row)> inputRow = nullptr; ///< row of the result to row of the input
   std::function<mlir::Value(mlir::Value weightRow)> bias = nullptr; ///< none if empty, or if it gives none
   std::function<void(mlir::Value value, mlir::Value row, mlir::Value column)> store = nullptr;
@@ -149,6 +163,13 @@ private:
   bool fitsMatrixUnit(KernelBuilder &b, int64_t columns) const;
   void emitMatrix(KernelBuilder &b, mlir::Value matrix, mlir::Value begin, mlir::Value end, mlir::Value firstColumn,
                   int64_t columns) const;
+  void emitNormalized(KernelBuilder &b, mlir::Value matrix, mlir::Value begin, mlir::Value end, mlir::Value firstColumn,
+                      int64_t columns) const;
+  struct Group;
+  void forGroups(KernelBuilder &b, mlir::Value matrix, mlir::Value firstColumn, int64_t columns,
+                 llvm::function_ref<void(const Group &)> body) const;
+  void multiplyRows(KernelBuilder &b, const SubgroupProduct &product, const Group &group, llvm::ArrayRef<mlir::Value> rows,
+                    mlir::ValueRange rowStarts, mlir::Value end) const;
   llvm::SmallVector<mlir::Value> weightRows(KernelBuilder &b, mlir::Value column) const;
   void finishRows(KernelBuilder &b, llvm::ArrayRef<mlir::Value> rows, mlir::Value end, mlir::Value column,
                   llvm::ArrayRef<mlir::Value> weightRows, llvm::ArrayRef<mlir::Value> products) const;

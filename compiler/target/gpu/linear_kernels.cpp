@@ -18,6 +18,8 @@ constexpr int64_t kPair = 2;
 
 /// Rows of activations that pass a row of weights together, when there are several.
 constexpr int64_t kRows = 4;
+/// Most workgroup memory for rows that a block normalizes: what leaves a multiprocessor several blocks.
+constexpr int64_t kNormalizedBytes = 40 << 10;
 
 } // namespace
 
@@ -133,46 +135,116 @@ SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows
 
 namespace {
 
-/// Runs `body` on kRows rows at a time, or on one if there is no other, of at most `most`. Rows may lie behind the last one.
-void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, llvm::function_ref<void(ArrayRef<Value>)> body) {
+/// Runs `body` on `atOnce` rows at a time, or on one if there is no other, of at most `most`. Rows may lie behind the last one.
+void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, int64_t atOnce,
+                  llvm::function_ref<void(ArrayRef<Value>)> body) {
   if (most == 1)
     return body({begin});
+  auto blocks = [&] {
+    b.loop(begin, end, atOnce, [&](Value row) {
+      SmallVector<Value> rows{row};
+      for (int64_t i = 1; i < atOnce; ++i)
+        rows.push_back(b.add(row, i));
+      body(rows);
+    });
+  };
+  if (atOnce == 1)
+    return blocks();
   auto alone = scf::IfOp::create(b, b.equal(b.sub(end, begin), b.index(1)), /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(alone.thenBlock());
   body({begin});
   b.setInsertionPointToStart(alone.elseBlock());
-  b.loop(begin, end, kRows, [&](Value row) {
-    SmallVector<Value> rows{row};
-    for (int64_t i = 1; i < kRows; ++i)
-      rows.push_back(b.add(row, i));
-    body(rows);
-  });
+  blocks();
 }
+
+/// Rows that a block has normalized for itself, in workgroup memory, in the type in which they meet the weights.
+struct NormalizedRows {
+  const RmsNorm &norm;
+  Buffer buffer;
+  int64_t rows; ///< that there is room for
+
+  NormalizedRows(KernelBuilder &b, const RmsNorm &norm, Type element, int64_t most) : norm(norm) {
+    buffer.width = norm.count(), buffer.stride = llvm::alignTo(norm.count(), kPiece), buffer.element = element;
+    buffer.aligned = true, buffer.vector = norm.count() % kPiece ? 1 : kPiece;
+    const int64_t rowBytes = buffer.stride * element.getIntOrFloatBitWidth() / 8;
+    for (rows = std::min(kRows, most); rows > 1 && rows * rowBytes > kNormalizedBytes;)
+      rows /= 2;
+    buffer.memory = b.shared(rows * buffer.stride, element);
+  }
+
+  Value start(KernelBuilder &b, int64_t row) const { return b.index(row * buffer.stride); }
+  /// All threads normalize a row of the input; a barrier shows it to the others.
+  void fill(KernelBuilder &b, int64_t row, Value inputRow) const {
+    norm.emit(b, b.mul(inputRow, norm.in.stride), buffer.memory, start(b, row), /*aligned=*/true, b.thread, b.threads(),
+              [&](Value sum) { return b.blockSum(sum); });
+  }
+};
 
 } // namespace
 
-void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
-  if (fitsMatrixUnit(b, columns))
-    return emitMatrix(b, matrix, begin, end, firstColumn, columns);
-  int64_t atOnce = product.rowsAtOnce(), perGroup = swiglu ? atOnce / 2 : atOnce;
-  Value last = b.sub(end, b.index(1));
+/// Columns of a tile whose weights a subgroup multiplies together.
+struct ProductTile::Group {
+  Value column;
+  SmallVector<Value> weightRows, starts;
+};
+
+void ProductTile::forGroups(KernelBuilder &b, Value matrix, Value firstColumn, int64_t columns,
+                            llvm::function_ref<void(const Group &)> body) const {
+  int64_t perGroup = swiglu ? product.rowsAtOnce() / 2 : product.rowsAtOnce();
   b.forSubgroups(llvm::divideCeil(columns, perGroup), [&](Value group) {
     Value column = b.add(firstColumn, b.mul(group, perGroup));
     b.when(b.less(column, b.index(outputs)), [&] {
       SmallVector<Value> numbers = weightRows(b, column);
-      auto starts = product.starts(b, matrix, numbers, b.div(column, perGroup));
-      forRowBlocks(b, begin, end, this->rows, [&](ArrayRef<Value> rows) {
-        SmallVector<Value> rowStarts;
-        for (Value row : rows)
-          rowStarts.push_back(b.mul(inputRow(b.min(row, last)), product.in.stride));
-        auto sums = product.accumulate(b, rowStarts, starts, product.zeros(b, rows.size() * atOnce));
-        auto products = SubgroupProduct::finish(b, sums), scales = product.rowScales(b, starts);
-        for (size_t i = 0; i < products.size() && !scales.empty(); ++i)
-          products[i] = b.mulf(products[i], scales[i % atOnce]);
-        finishRows(b, rows, end, column, numbers, products);
-      });
+      body({column, numbers, product.starts(b, matrix, numbers, b.div(column, perGroup))});
     });
+  });
+}
+
+/// `product` is that of the tile, or one of what it has normalized; `rowStarts` are in its input.
+void ProductTile::multiplyRows(KernelBuilder &b, const SubgroupProduct &product, const Group &group, ArrayRef<Value> rows,
+                               ValueRange rowStarts, Value end) const {
+  int64_t atOnce = product.rowsAtOnce();
+  auto sums = product.accumulate(b, rowStarts, group.starts, product.zeros(b, rows.size() * atOnce));
+  auto products = SubgroupProduct::finish(b, sums), scales = product.rowScales(b, group.starts);
+  for (size_t i = 0; i < products.size() && !scales.empty(); ++i)
+    products[i] = b.mulf(products[i], scales[i % atOnce]);
+  finishRows(b, rows, end, group.column, group.weightRows, products);
+}
+
+void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
+  if (norm)
+    return emitNormalized(b, matrix, begin, end, firstColumn, columns);
+  if (fitsMatrixUnit(b, columns))
+    return emitMatrix(b, matrix, begin, end, firstColumn, columns);
+  Value last = b.sub(end, b.index(1));
+  forGroups(b, matrix, firstColumn, columns, [&](const Group &group) {
+    forRowBlocks(b, begin, end, this->rows, kRows, [&](ArrayRef<Value> rows) {
+      SmallVector<Value> rowStarts;
+      for (Value row : rows)
+        rowStarts.push_back(b.mul(inputRow(b.min(row, last)), product.in.stride));
+      multiplyRows(b, product, group, rows, rowStarts, end);
+    });
+  });
+}
+
+void ProductTile::emitNormalized(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
+  auto quant = product.weight.quant();
+  NormalizedRows normalized(b, *norm, quant ? b.getBF16Type() : product.weight.type.getElementType(), this->rows);
+  SubgroupProduct ofNormalized = product;
+  ofNormalized.in = normalized.buffer;
+  Value last = b.sub(end, b.index(1));
+  forRowBlocks(b, begin, end, this->rows, normalized.rows, [&](ArrayRef<Value> rows) {
+    SmallVector<Value> rowStarts;
+    for (auto [i, row] : llvm::enumerate(rows)) {
+      rowStarts.push_back(normalized.start(b, i));
+      normalized.fill(b, i, inputRow(b.min(row, last)));
+    }
+    b.barrier();
+    forGroups(b, matrix, firstColumn, columns,
+              [&](const Group &group) { multiplyRows(b, ofNormalized, group, rows, rowStarts, end); });
+    if (this->rows > normalized.rows)
+      b.barrier(); // the next rows take the place of these
   });
 }
 
@@ -234,6 +306,11 @@ void emitLinear(KernelBuilder &b, Operation *op) {
     b.store(value, out.memory, b.add(b.mul(row, out.stride), column));
   };
   product.inputRow = [](Value row) { return row; };
+  if (map.norm) {
+    product.norm.emplace(RmsNorm{product.product.in, b.weight(map.norm), *map.eps});
+    if (b.device.grid.prefetches)
+      emitLinearAhead(b, op); // weights come while the block normalizes
+  }
   product.emit(b, b.index(0), begin, end, b.mul(b.rem(b.tile, columnTiles), tile[1]), tile[1]);
 }
 

@@ -19,7 +19,8 @@ constexpr int64_t kMaxVocabulary = 1 << 19;
 
 /// Query vectors of a tile of attention in prefill.
 constexpr int64_t kQueries = 64;
-constexpr int64_t kAttentionBlocks = 256;
+/// Two on each of a large GPU's 132 multiprocessors.
+constexpr int64_t kBlocks = 256;
 /// Keys of a block that no run divides.
 constexpr int64_t kSplitKeys = 64;
 
@@ -32,13 +33,30 @@ int64_t decodeOutputs(Value weight) {
   return 4 * (quant ? WeightPanel::rowsOf(quant) : kOutputs);
 }
 
+/// Outputs of a tile of few rows of a linear map whose weight has `rows` rows.
+int64_t decodeTile(Operation *op, int64_t rows) {
+  // What 4 subgroups take at once; several times that where there are blocks enough for all multiprocessors.
+  int64_t tile = rows < 16384 ? decodeOutputs(op->getOperand(1)) : 32;
+  auto fused = dyn_cast<qwen::FusedLinearOp>(op);
+  if (!fused || !fused.getNorm())
+    return tile;
+  // A block reads the row and the norm's weights as well, 8 bytes a column: a quarter of what it reads of weights, or less, as long
+  // as two blocks are left for each of a large GPU's multiprocessors.
+  int64_t halves = fused.getActivation() == qwen::Activation::Swiglu ? 2 : 1;
+  Type element = cast<ShapedType>(fused.getWeight().getType()).getElementType();
+  auto quant = dyn_cast<qwen::QuantType>(element);
+  int64_t bits = quant ? quant.codeBits() : element.getIntOrFloatBitWidth();
+  while (tile * halves * bits < 4 * 64 && rows / halves / (2 * tile) >= kBlocks)
+    tile *= 2;
+  return tile;
+}
+
 SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
   bool decode = isDecode(rowBound);
   if (isa<qwen::LinearOp, qwen::FusedLinearOp>(op)) {
     int64_t outputs = cast<ShapedType>(op->getOperand(1).getType()).getDimSize(0);
-    // What 4 subgroups take at once; several times that where there are blocks enough for all multiprocessors.
     if (decode)
-      return {16, outputs < 16384 ? decodeOutputs(op->getOperand(1)) : 32};
+      return {16, decodeTile(op, outputs)};
     // Rows by outputs of 128 by 128 products, or of 64 by 64 where the former would be too few blocks.
     int64_t size = outputs < 4096 ? 64 : 128;
     auto fused = dyn_cast<qwen::FusedLinearOp>(op);
@@ -57,12 +75,12 @@ SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
   return {1};
 }
 
-/// Runs of keys so that a row has about kAttentionBlocks blocks: two on each of a large GPU's 132 multiprocessors.
+/// Runs of keys so that a row has about kBlocks blocks.
 AttentionSplit attentionSplit(qwen::AttentionOp op, int64_t rowBound, int64_t maxContext) {
   if (!isDecode(rowBound))
     return {};
   int64_t longest = op.getWindow() ? std::min<int64_t>(*op.getWindow() + kSplitKeys, maxContext) : maxContext;
-  int64_t wanted = llvm::divideCeil(kAttentionBlocks, op.getCache().getType().getHeads());
+  int64_t wanted = llvm::divideCeil(kBlocks, op.getCache().getType().getHeads());
   return {std::max<int64_t>(1, std::min(wanted, longest / kSplitKeys)), kSplitKeys};
 }
 
@@ -84,6 +102,7 @@ TargetProperties properties(bool swizzledWeights) {
   p.rowStride = [](int64_t width, int64_t) { return llvm::alignTo(width, 2 * kPiece); };
   p.tile = tileSizes;
   p.attentionSplit = attentionSplit;
+  p.normInTiles = isDecode; // every block of a linear map needs the row anyway, and a launch costs more than its norm
   p.combineApart = [](int64_t rowBound) { return !isDecode(rowBound); };
   p.drawsTokens = true;
   p.weightAlignment = 256;

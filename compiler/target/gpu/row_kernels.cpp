@@ -51,47 +51,50 @@ void emitEmbedding(KernelBuilder &b, Operation *op) {
   });
 }
 
-namespace {
+/// Pieces of a vector that a thread holds from the first pass over them to the second.
+constexpr int64_t kHeldPieces = 4;
 
-/// Sum of squares of the elements from `start` on that the threads `first`, `first + step`, ... take.
-Value squares(KernelBuilder &b, const Buffer &in, Value start, int64_t count, int64_t n, Value first, int64_t step) {
-  Value zero = b.splat(b.f32(0), n);
-  Value sums = b.loop(first, b.index(count / n), step, {zero}, [&](Value i, ValueRange sum) {
-    Value x = b.load(in.memory, b.add(start, b.mul(i, n)), n);
-    return KernelBuilder::Yield{b.fma(x, x, sum[0])};
-  })[0];
-  return b.sum(sums);
+void RmsNorm::emit(KernelBuilder &b, Value source, Value out, Value target, bool aligned, Value first, int64_t step,
+                   llvm::function_ref<Value(Value)> total) const {
+  int64_t n = in.aligned && aligned && count() % kPiece == 0 ? kPiece : 1, pieces = count() / n;
+  auto load = [&](Value i) { return b.load(in.memory, b.add(source, b.mul(i, n)), n); };
+  auto gain = [&](Value i) { return b.load(weight.memory, b.mul(i, n), n); };
+  Value squares = b.splat(b.f32(0), n);
+  SmallVector<std::tuple<Value, Value, Value>> held; // with their numbers and gains: all are read before anything waits for one
+  for (int64_t u = 0; pieces % step == 0 && pieces / step <= kHeldPieces && u < pieces / step; ++u) {
+    Value i = b.add(first, u * step);
+    held.emplace_back(i, load(i), gain(i));
+  }
+  for (auto &[i, x, g] : held)
+    squares = b.fma(x, x, squares);
+  if (held.empty())
+    squares = b.loop(first, b.index(pieces), step, {squares}, [&](Value i, ValueRange sum) {
+      Value x = load(i);
+      return KernelBuilder::Yield{b.fma(x, x, sum[0])};
+    })[0];
+  Value mean = b.divf(total(b.sum(squares)), b.f32(static_cast<double>(count())));
+  Value scale = b.divf(b.f32(1), math::SqrtOp::create(b, b.addf(mean, b.f32(eps.convertToFloat()))));
+  auto finish = [&](Value i, Value x, Value g) {
+    b.storeVector(b.mulf(b.mulf(x, b.splat(scale, n)), g), out, b.add(target, b.mul(i, n)));
+  };
+  for (auto &[i, x, g] : held)
+    finish(i, x, g);
+  if (held.empty())
+    b.loop(first, b.index(pieces), step, [&](Value i) { finish(i, load(i), gain(i)); });
 }
-
-Value inverseRoot(KernelBuilder &b, Value sum, int64_t count, llvm::APFloat eps) {
-  Value mean = b.divf(sum, b.f32(static_cast<double>(count)));
-  return b.divf(b.f32(1), math::SqrtOp::create(b, b.addf(mean, b.f32(eps.convertToFloat()))));
-}
-
-} // namespace
 
 void emitRmsNorm(KernelBuilder &b, Operation *op) {
   auto norm = cast<RmsNormOp>(op);
-  Buffer in = b.buffer(norm.getInput()), out = b.buffer(dest(op));
-  PackedWeight weight = b.weight(norm.getWeight());
-  int64_t count = weight.type.getDimSize(0), vectors = in.width / count;
-  int64_t n = in.aligned && out.aligned && count % kPiece == 0 ? kPiece : 1;
-  Value source = b.mul(b.tile, in.stride), target = b.mul(b.tile, out.stride);
-  auto scaleAll = [&](Value offset, Value scale, Value first, int64_t step) {
-    b.loop(first, b.index(count / n), step, [&](Value i) {
-      Value column = b.mul(i, n), at = b.add(offset, column);
-      Value x = b.mulf(b.load(in.memory, b.add(source, at), n), b.splat(scale, n));
-      b.storeVector(b.mulf(x, b.load(weight.memory, column, n)), out.memory, b.add(target, at));
-    });
-  };
-  if (vectors == 1) {
-    Value sum = b.blockSum(squares(b, in, source, count, n, b.thread, b.threads()));
-    return scaleAll(b.index(0), inverseRoot(b, sum, count, norm.getEps()), b.thread, b.threads());
-  }
+  RmsNorm rms{b.buffer(norm.getInput()), b.weight(norm.getWeight()), norm.getEps()};
+  Buffer out = b.buffer(dest(op));
+  int64_t vectors = rms.in.width / rms.count();
+  Value source = b.mul(b.tile, rms.in.stride), target = b.mul(b.tile, out.stride);
+  if (vectors == 1)
+    return rms.emit(b, source, out.memory, target, out.aligned, b.thread, b.threads(), [&](Value sum) { return b.blockSum(sum); });
   b.forSubgroups(vectors, [&](Value v) { // heads of a row
-    Value offset = b.mul(v, count);
-    Value sum = b.subgroupSum(squares(b, in, b.add(source, offset), count, n, b.lane, b.device.subgroupSize));
-    scaleAll(offset, inverseRoot(b, sum, count, norm.getEps()), b.lane, b.device.subgroupSize);
+    Value offset = b.mul(v, rms.count());
+    rms.emit(b, b.add(source, offset), out.memory, b.add(target, offset), out.aligned, b.lane, b.device.subgroupSize,
+             [&](Value sum) { return b.subgroupSum(sum); });
   });
 }
 

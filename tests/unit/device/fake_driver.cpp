@@ -1,10 +1,10 @@
 #include "tests/unit/device/fake_driver.h"
+#include "tests/unit/device/fake_arguments.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <elf.h>
 #include <functional>
 #include <map>
 #include <string>
@@ -132,15 +132,6 @@ int drain() {
   });
   state.stream.clear();
   return Success;
-}
-
-/// Bytes of an image whose size nobody says: an ELF file's to the end of its section headers, a text's to its end.
-size_t imageBytes(const void *image) {
-  if (memcmp(image, ELFMAG, SELFMAG) != 0)
-    return strlen(static_cast<const char *>(image));
-  Elf64_Ehdr header;
-  memcpy(&header, image, sizeof header);
-  return header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
 }
 
 } // namespace
@@ -479,24 +470,10 @@ FUNCTION(cuLaunchKernel, hipModuleLaunchKernel)
 }
 
 #ifndef QWENCH_FAKE_ROCM
-namespace {
-struct Attribute {
-  int id, padding, value;
-  char rest[60];
-};
-struct Configuration {
-  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, shared;
-  void *stream;
-  const Attribute *attributes;
-  unsigned attributeCount;
-};
-} // namespace
-
 extern "C" __attribute__((visibility("default"))) int cuLaunchKernelEx(const Configuration *how, void *function, void **parameters,
                                                                         void **) {
   if (fails("cuLaunchKernelEx"))
     return Injected;
-  constexpr int kProgrammaticStreamSerialization = 6;
   const bool early = how->attributeCount == 1 && how->attributes->id == kProgrammaticStreamSerialization && how->attributes->value == 1;
   // Only behind a launch there is something to wait for.
   if (!early || how->gridX == 0 || how->gridY != 1 || how->gridZ != 1 || how->blockX == 0 || how->blockX > 1024 || !state.behindLaunch)
