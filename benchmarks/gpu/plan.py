@@ -19,6 +19,7 @@ class Variant:
 VARIANTS = {
     "graph-mma": Variant(("--schedule", "graph", "--matrix-unit", "mma"), ("decode", "prefill")),
     "persistent": Variant(("--schedule", "persistent", "--matrix-unit", "mma"), ("decode",)),
+    "dependent": Variant(("--schedule", "graph", "--matrix-unit", "mma", "--dependent-launch", "on"), ("decode",), only_gpu="sm_90a"),
     "wgmma": Variant(("--schedule", "graph", "--matrix-unit", "wgmma"), ("prefill",), only_gpu="sm_90a"),
 }
 BASE = next(iter(VARIANTS))

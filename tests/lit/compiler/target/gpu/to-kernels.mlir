@@ -14,7 +14,7 @@
 // CHECK: gpu.barrier
 
 // Products of few rows: 16 bytes of weights a lane, several rows of them ahead; the lanes' sums meet at the end.
-// CHECK: gpu.func @moe_decode_1_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
+// CHECK: gpu.func @moe_decode_0_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
 // CHECK-DAG: qwen.step_field %{{.*}} weights : memref<?xi8, #gpu.address_space<global>>
 // CHECK-DAG: qwen.step_field %{{.*}} arena : memref<?xi8, #gpu.address_space<global>>
 // CHECK: vector.load %{{.*}} {alignment = 16 : i64} : memref<{{.*}}xbf16, #gpu.address_space<global>>, vector<8xbf16>
@@ -22,19 +22,19 @@
 // CHECK: gpu.module @sm_90a
 // CHECK: gpu.func @moe_prefill_0_rms_norm(
 
-// The launches of a layer are its ops, in their order; attention over a long context is two of them in decode.
+// The launches of a layer are its ops, in their order; in decode attention over a long context is two of them,
+// and the norm before a linear map is none.
 // CHECK-LABEL: func.func @moe.decode(%{{.*}}: !qwen.batch, %{{.*}}: index, %{{.*}}: index) {
-// CHECK: qwen.launch @moe_decode_0_rms_norm tiles(
-// CHECK: qwen.launch @moe_decode_1_fused_linear tiles(
-// CHECK: qwen.launch @moe_decode_2_qk_norm_rope_cache tiles(
-// CHECK: qwen.launch @moe_decode_3_attention tiles(
-// CHECK: qwen.launch @moe_decode_4_attention_combine tiles(
-// CHECK: qwen.launch @moe_decode_5_fused_linear tiles(
-// CHECK: qwen.launch @moe_decode_6_rms_norm tiles(
-// CHECK: qwen.launch @moe_decode_7_fused_router tiles(
-// CHECK: qwen.launch @moe_decode_8_dispatch tiles(
-// CHECK: qwen.launch @moe_decode_9_grouped_linear tiles(
-// CHECK: qwen.launch @moe_decode_10_grouped_linear_combine tiles(
+// CHECK: qwen.launch @moe_decode_0_fused_linear tiles(
+// CHECK: qwen.launch @moe_decode_1_qk_norm_rope_cache tiles(
+// CHECK: qwen.launch @moe_decode_2_attention tiles(
+// CHECK: qwen.launch @moe_decode_3_attention_combine tiles(
+// CHECK: qwen.launch @moe_decode_4_fused_linear tiles(
+// CHECK: qwen.launch @moe_decode_5_rms_norm tiles(
+// CHECK: qwen.launch @moe_decode_6_fused_router tiles(
+// CHECK: qwen.launch @moe_decode_7_dispatch tiles(
+// CHECK: qwen.launch @moe_decode_8_grouped_linear tiles(
+// CHECK: qwen.launch @moe_decode_9_grouped_linear_combine tiles(
 // CHECK-NEXT: return
 
 // A row of logits becomes a token where it is.
@@ -54,9 +54,9 @@
 // RUN: qwench-opt %S/../../../dialects/model.mlir --qwen-fuse --qwen-plan="target=rocm gpu=gfx942" --qwen-kernels="target=rocm gpu=gfx942 schedule=persistent" | FileCheck %s --check-prefix=PERSISTENT-AMD
 // PERSISTENT: gpu.func @moe_prefill_0_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
 // PERSISTENT-NOT: prefill{{.*}}_ahead
-// PERSISTENT: gpu.func @moe_decode_0_rms_norm({{.*}}known_block_size = array<i32: 128, 1, 1>
-// PERSISTENT: gpu.func @moe_decode_1_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
-// PERSISTENT: gpu.func @moe_decode_1_fused_linear_ahead({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT: gpu.func @moe_decode_0_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT: gpu.func @moe_decode_0_fused_linear_ahead({{.*}}known_block_size = array<i32: 128, 1, 1>
 // PERSISTENT: memref.prefetch %{{.*}}, read, locality<2>, data
-// PERSISTENT-AMD: gpu.func @moe_decode_0_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
+// PERSISTENT: gpu.func @moe_decode_5_rms_norm({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT-AMD: gpu.func @moe_decode_5_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
 // PERSISTENT-AMD-NOT: _ahead
