@@ -5,6 +5,7 @@
 #include "compiler/target/cuda/passes.h"
 #include "compiler/target/gpu/emit/images.h"
 #include "compiler/target/gpu/emit/passes.h"
+#include "compiler/target/gpu/passes.h"
 
 #include "mlir/Conversion/GPUCommon/GPUCommonPass.h"
 #include "mlir/Conversion/GPUToNVVM/GPUToNVVMPass.h"
@@ -105,10 +106,15 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
       return signalPassFailure();
     annotateLoops(getOperation());
     useDynamicMemory(getOperation());
-    // Without a word on blocks per multiprocessor ptxas 13.0 spills some registers before it has used them all.
     for (const gpu::Kernel &kernel : gpu::recordedKernels(getOperation()))
       if (auto function = getOperation().lookupSymbol<LLVM::LLVMFuncOp>(kernel.name))
-        function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), Builder(context).getI32IntegerAttr(1));
+        boundRegisters(function);
+  }
+
+  /// By blocks of a multiprocessor: without a word on them ptxas 13.0 spills some registers before it has used them all.
+  static void boundRegisters(LLVM::LLVMFuncOp kernel) {
+    auto wanted = kernel->getAttrOfType<IntegerAttr>(gpu::kTogether);
+    kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), Builder(kernel).getI32IntegerAttr(wanted ? wanted.getInt() : 1));
   }
 };
 

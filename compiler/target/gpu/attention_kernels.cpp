@@ -247,6 +247,9 @@ static bool emitManyRows(KernelBuilder &b, AttentionOp op) {
   return fits;
 }
 
+/// As linear maps, but that pieces of queries and of sums of more than 4 heads leave room for two blocks alone.
+int64_t attentionTogether(Operation *op) { return cast<AttentionOp>(op).groupSize() > kHeads / 2 ? 2 : 4; }
+
 void emitAttention(KernelBuilder &b, Operation *op) {
   auto attention = cast<AttentionOp>(op);
   if (emitManyRows(b, attention))

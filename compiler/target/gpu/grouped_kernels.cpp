@@ -136,13 +136,13 @@ void emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
   b.forSubgroups(llvm::divideCeil(columns, atOnce), [&](Value group) {
     Value column = b.add(firstColumn, b.mul(group, atOnce));
     b.when(b.less(column, b.index(out.width)), [&] {
-      auto sums = b.loop(b.index(0), b.index(pairs.k), 1, product.zeros(b, atOnce), [&](Value j, ValueRange sums) {
+      auto sums = b.loop(b.index(0), b.index(pairs.k), 1, product.zeros(b, 1), [&](Value j, ValueRange sums) {
         Value expert = b.toIndex(b.loadScalar(chosen, j));
         SmallVector<Value> rows;
         for (int64_t o = 0; o < atOnce; ++o)
           rows.push_back(b.min(b.add(column, o), b.index(out.width - 1)));
         auto starts = product.starts(b, b.mul(expert, product.matrixStride()), rows, b.div(column, atOnce));
-        auto products = product.accumulate(b, {b.mul(pairs.row(b, j), product.in.stride)}, starts, product.zeros(b, atOnce));
+        auto products = product.accumulate(b, {b.mul(pairs.row(b, j), product.in.stride)}, starts, product.zeros(b, 1));
         auto scales = product.rowScales(b, starts);
         Value weight = b.loadScalar(pairs.weights, j);
         KernelBuilder::Yield next;

@@ -20,6 +20,8 @@ struct Phase {
   /// Likewise, where what says which weights is read by the launch before, and may be gone when this one begins: blocks that have
   /// nothing to do in that launch run it meanwhile.
   void (*early)(KernelBuilder &b, mlir::Operation *op) = nullptr;
+  /// Blocks that a multiprocessor should hold of a decode step's launch, so that enough of them wait for memory. Null: no matter.
+  int64_t (*together)(mlir::Operation *op) = nullptr;
 };
 
 /// Subgroups of a block of the kernel that is a whole decode step: those for which tiles of weights are cut.
@@ -45,6 +47,7 @@ void emitOutputRows(KernelBuilder &b, mlir::Operation *op);
 // linear_kernels.cpp
 mlir::Value linearTiles(StepBuilder &host, mlir::Operation *op);
 void emitLinear(KernelBuilder &b, mlir::Operation *op);
+int64_t linearTogether(mlir::Operation *op);
 void emitLinearAhead(KernelBuilder &b, mlir::Operation *op);
 // rotary_kernels.cpp
 void emitRopeTable(KernelBuilder &b, mlir::Operation *op);
@@ -55,6 +58,7 @@ void emitQkNormRopeCache(KernelBuilder &b, mlir::Operation *op);
 // attention_kernels.cpp
 mlir::Value attentionTiles(StepBuilder &host, mlir::Operation *op);
 void emitAttention(KernelBuilder &b, mlir::Operation *op);
+int64_t attentionTogether(mlir::Operation *op);
 /// Why an op's rows are not multiplied on the device's matrix units, by a subgroup or by four together; nothing where they can be.
 std::string matrixAttentionRefusal(KernelBuilder &b, qwen::AttentionOp op); // matrix_attention.cpp
 std::string warpgroupAttentionRefusal(qwen::AttentionOp op);                // warpgroup_attention.cpp, of the others
@@ -129,7 +133,7 @@ struct SubgroupProduct {
   llvm::SmallVector<mlir::Value> accumulate(KernelBuilder &b, mlir::ValueRange rows, mlir::ValueRange starts,
                                             llvm::SmallVector<mlir::Value> sums) const;
   /// Zeros to begin with: vectors whose elements are the parts of a sum.
-  llvm::SmallVector<mlir::Value> zeros(KernelBuilder &b, size_t count) const;
+  llvm::SmallVector<mlir::Value> zeros(KernelBuilder &b, int64_t rows) const;
   /// f32 that the weight rows at `starts` are still to be multiplied by; none if there are none.
   llvm::SmallVector<mlir::Value> rowScales(KernelBuilder &b, mlir::ValueRange starts) const;
   /// The sums of all lanes, in all lanes.

@@ -17,6 +17,9 @@ inline constexpr llvm::StringLiteral kCooperative = "qwench.cooperative";
 /// On a gpu.module: its kernels begin while launches before them still run. On a kernel of it: it waits for them itself.
 inline constexpr llvm::StringLiteral kDependent = "qwench.dependent_launch";
 
+/// On a gpu.func: how many of its blocks a multiprocessor should hold, which bounds the registers of a thread.
+inline constexpr llvm::StringLiteral kTogether = "qwench.blocks_together";
+
 /// On a gpu.module, "wgmma": four subgroups multiply together, which other architectures, and later ones, cannot.
 inline constexpr llvm::StringLiteral kMatrixUnit = "qwench.matrix_unit";
 /// On a gpu.func of attention in such a module: what multiplies instead, "mma" or "none" (kMatrixUnit), and why.

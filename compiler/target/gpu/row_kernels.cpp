@@ -60,12 +60,13 @@ void RmsNorm::emit(KernelBuilder &b, Value source, Value out, Value target, bool
   auto load = [&](Value i) { return b.load(in.memory, b.add(source, b.mul(i, n)), n); };
   auto gain = [&](Value i) { return b.load(weight.memory, b.mul(i, n), n); };
   Value squares = b.splat(b.f32(0), n);
-  SmallVector<std::tuple<Value, Value, Value>> held; // with their numbers and gains: all are read before anything waits for one
+  SmallVector<std::pair<Value, Value>> held; // with their numbers: all are read before anything waits for one
   for (int64_t u = 0; pieces % step == 0 && pieces / step <= kHeldPieces && u < pieces / step; ++u) {
     Value i = b.add(first, u * step);
-    held.emplace_back(i, load(i), gain(i));
+    held.emplace_back(i, load(i));
   }
-  for (auto &[i, x, g] : held)
+  Value gainOfOne = held.size() == 1 ? gain(held[0].first) : Value();
+  for (auto &[i, x] : held)
     squares = b.fma(x, x, squares);
   if (held.empty())
     squares = b.loop(first, b.index(pieces), step, {squares}, [&](Value i, ValueRange sum) {
@@ -77,8 +78,8 @@ void RmsNorm::emit(KernelBuilder &b, Value source, Value out, Value target, bool
   auto finish = [&](Value i, Value x, Value g) {
     b.storeVector(b.mulf(b.mulf(x, b.splat(scale, n)), g), out, b.add(target, b.mul(i, n)));
   };
-  for (auto &[i, x, g] : held)
-    finish(i, x, g);
+  for (auto &[i, x] : held)
+    finish(i, x, gainOfOne ? gainOfOne : gain(i));
   if (held.empty())
     b.loop(first, b.index(pieces), step, [&](Value i) { finish(i, load(i), gain(i)); });
 }

@@ -55,6 +55,8 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
         phase.early = nullptr; // no launch has threads for another one
       if (!decodes)
         phase.ahead = nullptr; // several rows share what they read
+      if (!decodes || persistent)
+        phase.together = nullptr;
       emitPhase(host, op, phase, name, modules);
       return success();
     };
@@ -81,7 +83,9 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     std::string kernel = name.str();
     llvm::replace(kernel, '.', '_'); // PTX has no dots in names
     for (auto [device, kernels] : llvm::zip(devices, modules)) {
-      emitFunction(op, kernels, device, kernel, phase.subgroups, phase.body);
+      auto function = emitFunction(op, kernels, device, kernel, phase.subgroups, phase.body);
+      if (phase.together)
+        function->setAttr(kTogether, host.getIndexAttr(phase.together(op)));
       const bool asks = device.grid.prefetches && (schedule == Schedule::Persistent || device.dependentLaunches);
       for (auto [suffix, body] : {std::pair(kAhead, phase.ahead), std::pair(kEarly, phase.early)})
         if (body && asks)
@@ -90,12 +94,13 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
     qwen::LaunchOp::create(host, kernel, phase.tiles(host, op), ValueRange{host.batch, host.layer, host.instance});
   }
 
-  static void emitFunction(Operation *op, mlir::gpu::GPUModuleOp kernels, const Device &device, StringRef name, int64_t subgroups,
-                           void (*body)(KernelBuilder &, Operation *)) {
+  static mlir::gpu::GPUFuncOp emitFunction(Operation *op, mlir::gpu::GPUModuleOp kernels, const Device &device, StringRef name,
+                                           int64_t subgroups, void (*body)(KernelBuilder &, Operation *)) {
     KernelBuilder b(op->getLoc(), kernels, device, name, subgroups);
     body(b, op);
     b.setInsertionPointToEnd(&b.function.getBody().front());
     mlir::gpu::ReturnOp::create(b);
+    return b.function;
   }
 
   std::vector<Device> devices;
