@@ -81,6 +81,11 @@ def SplitCombine : Pass<"split-combine", "::mlir::ModuleOp"> {
   let dependentDialects = ["::qwench::qwen::QwenDialect"];
 }
 
+def SplitRouter : Pass<"split-router", "::mlir::ModuleOp"> {
+  let summary = "routers with their projection become a linear map and a router";
+  let dependentDialects = ["::qwench::qwen::QwenDialect"];
+}
+
 //===-- Check ---------------------------------------------------------------------------------------------------===//
 
 def CheckModel : Pass<"check-model", "::mlir::ModuleOp"> {

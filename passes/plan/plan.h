@@ -26,6 +26,9 @@ std::unique_ptr<mlir::Pass> createQuantizeActivationsPass(const TargetProperties
 /// Grouped maps that combine their results become two ops where the target wants it for steps of at most `rowBound` rows.
 void splitCombine(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
 
+/// Routers with their projection become two ops where the target wants it.
+void splitRouter(mlir::ModuleOp module, const TargetProperties &properties);
+
 /// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.
 std::unique_ptr<mlir::Pass> createPlanWeightsPass(const TargetProperties &properties);
 

@@ -237,6 +237,7 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
       quantizeActivations(*source, properties, rowBound);
       splitAttention(*source, properties, rowBound, program.maxContext);
       splitCombine(*source, properties, rowBound);
+      splitRouter(*source, properties);
       return EntryPlanner(module, properties, entry, rowBound).run(source->lookupSymbol<func::FuncOp>("forward"));
     };
     FailureOr<int64_t> prefill = plan("prefill", properties.prefillRows);

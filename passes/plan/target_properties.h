@@ -39,6 +39,8 @@ struct TargetProperties {
   /// Whether, in steps of at most `rowBound` rows, experts' results are written for each pair of row and expert and combined
   /// by an op of its own, and not within a tile's columns. Not set: no.
   std::function<bool(int64_t rowBound)> combineApart;
+  /// Whether a router's logits are computed by a linear map of its own, with the tiles of one.
+  bool routerApart = false;
   /// Whether logits stay in the memory of a device, and an entry @sample draws tokens there.
   bool drawsTokens = false;
   int64_t weightAlignment = 128; ///< bytes; every weight starts at a multiple

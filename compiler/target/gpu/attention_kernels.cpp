@@ -247,8 +247,8 @@ static bool emitManyRows(KernelBuilder &b, AttentionOp op) {
   return fits;
 }
 
-/// As linear maps, but that pieces of queries and of sums of more than 4 heads leave room for two blocks alone.
-int64_t attentionTogether(Operation *op) { return cast<AttentionOp>(op).groupSize() > kHeads / 2 ? 2 : 4; }
+/// Pieces of queries and of sums of up to 4 heads leave room for three blocks, those of more for two.
+int64_t attentionTogether(Operation *op) { return cast<AttentionOp>(op).groupSize() > kHeads / 2 ? 2 : 3; }
 
 void emitAttention(KernelBuilder &b, Operation *op) {
   auto attention = cast<AttentionOp>(op);

@@ -69,7 +69,6 @@ void emitAttentionCombine(KernelBuilder &b, mlir::Operation *op);
 // router_kernels.cpp
 mlir::Value oneTile(StepBuilder &host, mlir::Operation *op);
 void emitRouter(KernelBuilder &b, mlir::Operation *op);
-void emitFusedRouter(KernelBuilder &b, mlir::Operation *op);
 void emitDispatch(KernelBuilder &b, mlir::Operation *op);
 // sample_kernel.cpp
 void emitSample(KernelBuilder &b, mlir::Operation *op);

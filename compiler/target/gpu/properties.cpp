@@ -104,6 +104,7 @@ TargetProperties properties(bool swizzledWeights) {
   p.attentionSplit = attentionSplit;
   p.normInTiles = isDecode; // every block of a linear map needs the row anyway, and a launch costs more than its norm
   p.combineApart = [](int64_t rowBound) { return !isDecode(rowBound); };
+  p.routerApart = true; // a block for a row would read all of the router's weights through one multiprocessor
   p.drawsTokens = true;
   p.weightAlignment = 256;
   p.prefillRows = 2048; // tiles enough for maps of few outputs

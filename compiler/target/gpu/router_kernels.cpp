@@ -87,20 +87,6 @@ void emitRouter(KernelBuilder &b, Operation *op) {
   b.when(b.equal(b.subgroup, b.index(0)), [&] { choice.emit(b); });
 }
 
-void emitFusedRouter(KernelBuilder &b, Operation *op) {
-  auto router = cast<FusedRouterOp>(op);
-  ProductTile product{{b, b.buffer(router.getInput()), b.weight(router.getWeight())}, 0, false, 1};
-  product.outputs = product.product.weight.outputs();
-  Value logits = b.shared(product.outputs, b.getF32Type());
-  product.inputRow = [](Value row) { return row; };
-  product.store = [&](Value value, Value, Value column) { b.storeScalar(value, logits, column); };
-  product.emit(b, b.index(0), b.tile, b.add(b.tile, 1), b.index(0), product.outputs);
-  b.barrier();
-  ExpertChoice choice{logits, product.outputs, static_cast<int64_t>(router.getTopK()), router.getNormalize(),
-                      b.buffer(dest(op, 0)), b.buffer(dest(op, 1))};
-  b.when(b.equal(b.subgroup, b.index(0)), [&] { choice.emit(b); });
-}
-
 Value oneTile(StepBuilder &host, Operation *) { return host.index(1); }
 
 namespace {

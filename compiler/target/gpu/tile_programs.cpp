@@ -20,7 +20,6 @@ ArrayRef<TileProgram> tilePrograms() {
       {"qwen.swiglu", {4, rowTiles, emitSwiglu}},
       {"qwen.add", {4, rowTiles, emitAdd}},
       {"qwen.router", {4, rowTiles, emitRouter}},
-      {"qwen.fused_router", {8, rowTiles, emitFusedRouter}},
       {"qwen.dispatch", {8, oneTile, emitDispatch}},
       {"qwen.grouped_linear", {4, groupedTiles, emitGroupedLinear, nullptr, emitGroupedLinearEarly, linearTogether}},
       {"qwen.combine", {4, rowTiles, emitCombine}},
