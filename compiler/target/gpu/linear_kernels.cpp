@@ -287,10 +287,11 @@ Value linearTiles(StepBuilder &host, Operation *op) {
 }
 
 /// A block of four subgroups asks for 16 KiB at a time and is often busy with what has come: four of them are 64 KiB, three times
-/// what 3.3 TB/s times 0.8 us are for each of 132 multiprocessors. Those that compute norms need a few registers more than that leaves.
+/// what 3.3 TB/s times 0.8 us are for each of 132 multiprocessors. Norms and codes need a few registers more than that leaves.
 int64_t linearTogether(Operation *op) {
   auto fused = dyn_cast<FusedLinearOp>(op);
-  return fused && fused.getNorm() ? 3 : 4;
+  const bool codes = isa<QuantType>(cast<ShapedType>(op->getOperand(1).getType()).getElementType());
+  return codes || (fused && fused.getNorm()) ? 3 : 4;
 }
 
 void emitLinear(KernelBuilder &b, Operation *op) {
