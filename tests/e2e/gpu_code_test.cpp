@@ -25,6 +25,14 @@ std::vector<int> numbersAfter(const std::string &text, const std::string &label)
   return numbers;
 }
 
+/// The first group of each match in `text`.
+std::vector<std::string> matchesOf(const std::regex &what, const std::string &text) {
+  std::vector<std::string> found;
+  for (std::sregex_iterator it(text.begin(), text.end(), what), end; it != end; ++it)
+    found.push_back((*it)[1]);
+  return found;
+}
+
 struct Case {
   std::string model, dtype, gpu;
   std::string cache = ""; ///< its format, if it is not the weights'
@@ -206,11 +214,8 @@ class DependentLaunches : public testing::TestWithParam<Case> {};
 
 /// Lines of PTX that access memory, but for a kernel's arguments.
 std::vector<std::string> accessesIn(const std::string &text) {
-  std::vector<std::string> lines;
   static const std::regex access("\\s((?:ld|st|atom|red|cp|ldmatrix|mbarrier)[.](?!param)[^;]*);");
-  for (std::sregex_iterator it(text.begin(), text.end(), access), end; it != end; ++it)
-    lines.push_back((*it)[1]);
-  return lines;
+  return matchesOf(access, text);
 }
 
 // Neither MLIR's nor LLVM's passes have moved an access to what launches write before the wait for them: a kernel reads the step
@@ -285,11 +290,8 @@ TEST_F(GpuProgram, WithoutADriverSaysSoInOneLine) {
 
 /// The log of the launches of a step, without their numbers: "decode_0_embedding", ...
 std::vector<std::string> launchesOf(const std::string &log) {
-  std::vector<std::string> names;
   static const std::regex line("launch ([^ ]+) ");
-  for (std::sregex_iterator it(log.begin(), log.end(), line), end; it != end; ++it)
-    names.push_back((*it)[1]);
-  return names;
+  return matchesOf(line, log);
 }
 
 TEST_F(GpuProgram, LaunchesItsKernelsInOrderAndReplaysDecodeSteps) {
@@ -332,15 +334,6 @@ TEST_F(GpuProgram, LaunchesOneKernelForADecodeStepThatIsPersistent) {
   }
 }
 
-/// The launches in a log, with how they were made: {"launch", "decode_0_embedding"}, {"launch early", ...}, ...
-std::vector<std::pair<std::string, std::string>> launchesWithHow(const std::string &log) {
-  std::vector<std::pair<std::string, std::string>> launches;
-  static const std::regex line("(launch(?: early| together)?) ([^ ]+) blocks");
-  for (std::sregex_iterator it(log.begin(), log.end(), line), end; it != end; ++it)
-    launches.emplace_back((*it)[1], (*it)[2]);
-  return launches;
-}
-
 // The first launch of a step follows an upload, which nothing in it would wait for.
 TEST_F(GpuProgram, BeginsLaunchesWhileThoseBeforeThemRunWhereTheDriverKnowsHow) {
   compile("cuda", "sm_90a", "graph", "on");
@@ -350,9 +343,12 @@ TEST_F(GpuProgram, BeginsLaunchesWhileThoseBeforeThemRunWhereTheDriverKnowsHow) 
     Outcome outcome = generate(FAKE_CUDA, log);
     unsetenv("QWENCH_FAKE_GPU_VERSION");
     ASSERT_EQ(outcome.code, 0) << outcome.err;
-    auto launches = launchesWithHow(readFile(log));
+    static const std::regex line("(launch(?: early| together)? [^ ]+) blocks");
+    auto launches = matchesOf(line, readFile(log));
     ASSERT_GT(launches.size(), 20u);
-    for (const auto &[how, name] : launches) {
+    for (const std::string &launch : launches) {
+      const size_t space = launch.rfind(' ');
+      const std::string how = launch.substr(0, space), name = launch.substr(space + 1);
       const bool first = name.starts_with("decode_0_") || name == "sample_0_sample";
       const bool early = std::string(version) == "12030" && !first;
       EXPECT_EQ(how, early ? "launch early" : "launch") << name << " with a driver of " << version;

@@ -46,8 +46,8 @@ struct LowerPrefetch : ConvertOpToLLVMPattern<memref::PrefetchOp> {
   }
 };
 
-/// nvvm.griddepcontrol as text that says it touches memory: LLVM takes its intrinsics for ones that do not, and moves loads
-/// across them.
+/// nvvm.griddepcontrol as text that says it touches memory: LLVM takes its intrinsics for ones that do not, and may move
+/// loads across them.
 struct LowerGridControl : ConvertOpToLLVMPattern<NVVM::GriddepcontrolOp> {
   using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
   LogicalResult matchAndRewrite(NVVM::GriddepcontrolOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {

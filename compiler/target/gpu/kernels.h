@@ -131,7 +131,7 @@ struct SubgroupProduct {
   /// the rows of the weight at `starts`, without row scales.
   llvm::SmallVector<mlir::Value> accumulate(KernelBuilder &b, mlir::ValueRange rows, mlir::ValueRange starts,
                                             llvm::SmallVector<mlir::Value> sums) const;
-  /// Zeros to begin with: vectors whose elements are the parts of a sum.
+  /// Zeros to begin with, for `rows` rows of activations: vectors whose elements are the parts of a sum.
   llvm::SmallVector<mlir::Value> zeros(KernelBuilder &b, int64_t rows) const;
   /// f32 that the weight rows at `starts` are still to be multiplied by; none if there are none.
   llvm::SmallVector<mlir::Value> rowScales(KernelBuilder &b, mlir::ValueRange starts) const;

@@ -1,6 +1,6 @@
 // Linear maps as products of subgroups: the form for few rows, where the weights' bytes are all that counts. A subgroup
 // takes kOutputs rows of weights at a time and reads kUnroll pieces of each ahead: with 128 threads a block has 16 KiB in
-// flight, and one block on each of 132 multiprocessors 2 MiB, about what 3.3 TB/s times 0.7 us asks for.
+// flight, and linearTogether() says how many blocks that takes.
 #include "compiler/target/gpu/kernels.h"
 #include "compiler/target/gpu/weight_rows.h"
 #include "compiler/target/linear_map.h"
@@ -168,7 +168,8 @@ struct NormalizedRows {
     buffer.width = norm.count(), buffer.stride = llvm::alignTo(norm.count(), kPiece), buffer.element = element;
     buffer.aligned = true, buffer.vector = norm.count() % kPiece ? 1 : kPiece;
     const int64_t rowBytes = buffer.stride * element.getIntOrFloatBitWidth() / 8;
-    for (rows = std::min(kRows, most); rows > 1 && rows * rowBytes > kNormalizedBytes;)
+    rows = std::min(kRows, most);
+    while (rows > 1 && rows * rowBytes > kNormalizedBytes)
       rows /= 2;
     buffer.memory = b.shared(rows * buffer.stride, element);
   }

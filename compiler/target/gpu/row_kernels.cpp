@@ -65,6 +65,7 @@ void RmsNorm::emit(KernelBuilder &b, Value source, Value out, Value target, bool
     Value i = b.add(first, u * step);
     held.emplace_back(i, load(i));
   }
+  // Gains of several pieces beside them would be more registers than there are.
   Value gainOfOne = held.size() == 1 ? gain(held[0].first) : Value();
   for (auto &[i, x] : held)
     squares = b.fma(x, x, squares);

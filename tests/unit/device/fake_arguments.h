@@ -5,10 +5,8 @@
 #include <cstring>
 #include <elf.h>
 
-namespace {
-
 /// CUlaunchAttribute and CUlaunchConfig.
-constexpr int kProgrammaticStreamSerialization = 6;
+inline constexpr int kProgrammaticStreamSerialization = 6;
 struct Attribute {
   int id, padding, value;
   char rest[60];
@@ -28,5 +26,3 @@ inline size_t imageBytes(const void *image) {
   memcpy(&header, image, sizeof header);
   return header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
 }
-
-} // namespace

@@ -109,7 +109,7 @@ int enqueueLaunch(const char *how, void *function, unsigned blocks, unsigned thr
   for (int i = 0; i < 4; ++i)
     memcpy(&values[i], parameters[i], sizeof values[i]);
   enqueue([how, name = static_cast<Function *>(function)->name, blocks, threads, shared, step = values[0],
-                  layer = values[1], instance = values[2], tiles = values[3]] {
+           layer = values[1], instance = values[2], tiles = values[3]] {
     log(how + (" " + name) + " blocks=" + std::to_string(blocks) + " threads=" + std::to_string(threads) +
         " shared=" + std::to_string(shared) + " layer=" + std::to_string(layer) +
         " instance=" + std::to_string(instance) + " tiles=" + std::to_string(tiles));
