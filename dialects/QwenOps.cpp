@@ -85,6 +85,7 @@ QWEN_BUFFER_EFFECTS(FusedLinearOp)
 QWEN_BUFFER_EFFECTS(FusedRouterOp)
 QWEN_BUFFER_EFFECTS(QuantizeOp)
 QWEN_BUFFER_EFFECTS(DispatchOp)
+QWEN_BUFFER_EFFECTS(RouterDispatchOp)
 QWEN_BUFFER_EFFECTS(GroupedLinearOp)
 QWEN_BUFFER_EFFECTS(CombineOp)
 QWEN_BUFFER_EFFECTS(GroupedLinearCombineOp)
@@ -311,12 +312,16 @@ LogicalResult AddOp::verify() {
   return expectExtent(*this, "extent", lastExtent(getLhs()), lastExtent(getRhs()));
 }
 
-template <typename Op> static LogicalResult verifyRouter(Op op, int64_t experts) {
-  if (failed(verifySemantics(op, 2)))
-    return failure();
-  int64_t k = op.getTopK();
+static LogicalResult expectChoices(Operation *op, int64_t k, int64_t experts) {
   if (k < 1 || k > experts)
-    return op.emitOpError() << "expected top_k between 1 and " << experts << " experts, found " << k;
+    return op->emitOpError() << "expected top_k between 1 and " << experts << " experts, found " << k;
+  return success();
+}
+
+template <typename Op> static LogicalResult verifyRouter(Op op, int64_t experts) {
+  int64_t k = op.getTopK();
+  if (failed(verifySemantics(op, 2)) || failed(expectChoices(op, k, experts)))
+    return failure();
   for (unsigned i : {0u, 1u})
     if (failed(expectExtent(op, "result extent", k, lastExtent(output(op, i)))))
       return failure();
@@ -408,6 +413,15 @@ LogicalResult DispatchOp::verify() {
   if (failed(expectRank(*this, "offsets", output(*this, 0), 1)) || failed(expectRank(*this, "pairs", output(*this, 1), 1)))
     return failure();
   return success();
+}
+
+LogicalResult RouterDispatchOp::verify() {
+  int64_t experts = lastExtent(getLogits()), k = getTopK();
+  if (failed(verifySemantics(*this, 3)) || failed(expectChoices(*this, k, experts)) ||
+      failed(expectExtent(*this, "weights extent", k, lastExtent(output(*this, 0)))) ||
+      failed(expectRank(*this, "offsets", output(*this, 1), 1)) || failed(expectRank(*this, "pairs", output(*this, 2), 1)))
+    return failure();
+  return expectExtent(*this, "offsets extent", experts + 1, lastExtent(output(*this, 1)));
 }
 
 static LogicalResult verifyGrouped(Operation *op, Value input, Value weight, Value offsets, Value result, int64_t halves) {

@@ -390,6 +390,18 @@ def Qwen_DispatchOp : Qwen_TileOp<"dispatch"> {
   let assemblyFormat = "`(` $experts `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
 }
 
+def Qwen_RouterDispatchOp : Qwen_TileOp<"router_dispatch"> {
+  let summary = "router and dispatch in one: weights [T, k], offsets [E + 1] i32, pairs [T * k] i32";
+  let description = [{
+    `weights, experts = qwen.router(logits)` and `offsets, pairs = qwen.dispatch(experts)`; nobody else sees the experts.
+    logits [T, E]. Planning makes it (`join-dispatch`). Tiles: one, of at most so many rows.
+  }];
+  let arguments = (ins Qwen_Shaped:$logits, I64Attr:$top_k, BoolAttr:$normalize, Variadic<AnyStridedMemRef>:$dests,
+                       OptionalAttr<DenseI64ArrayAttr>:$tile);
+  let results = (outs Variadic<AnyRankedTensor>:$results);
+  let assemblyFormat = "`(` $logits `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
+}
+
 def Qwen_GroupedLinearOp : Qwen_TileOp<"grouped_linear"> {
   let summary = "one linear map per expert over its segment: [T * k, N]";
   let description = [{

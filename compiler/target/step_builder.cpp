@@ -148,6 +148,6 @@ ArrayRef<int64_t> qwench::tileSizes(Operation *op) { return op->getAttrOfType<De
 Value qwench::dest(Operation *op, unsigned i) {
   auto attention = dyn_cast<AttentionOp>(op);
   bool two = isa<RouterOp, FusedRouterOp, DispatchOp>(op) || (attention && attention.getSplits());
-  unsigned dests = two ? 2 : 1;
+  unsigned dests = isa<RouterDispatchOp>(op) ? 3 : two ? 2 : 1;
   return op->getOperand(op->getNumOperands() - dests + i);
 }

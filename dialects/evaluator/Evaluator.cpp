@@ -34,7 +34,7 @@ const Entry *findEntry(StringRef name) {
       entry<RouterOp>(),          entry<ExpertsOp>(),
       entry<OutputRowsOp>(),      entry<FusedLinearOp>(),
       entry<QkNormRopeCacheOp>(), entry<FusedRouterOp>(),
-      entry<QuantizeOp>(),
+      entry<QuantizeOp>(),        entry<RouterDispatchOp>(),
       entry<DispatchOp>(),        entry<GroupedLinearOp>(),
       entry<CombineOp>(),         entry<GroupedLinearCombineOp>(),
       entry<AttentionCombineOp>(), entry<SampleOp>(),

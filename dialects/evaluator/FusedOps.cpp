@@ -94,6 +94,16 @@ Status evaluate(DispatchOp op, Frame &frame) {
   return first ? frame.set(op.getResults()[1], std::move(pairs)) : std::move(first);
 }
 
+Status evaluate(RouterDispatchOp op, Frame &frame) {
+  const Tensor &logits = frame.tensor(op.getLogits());
+  auto [weights, experts] = router(logits, op.getTopK(), op.getNormalize());
+  auto [offsets, pairs] = dispatch(experts, logits.columns());
+  Status status = frame.set(op.getResults()[0], std::move(weights));
+  if (status)
+    status = frame.set(op.getResults()[1], std::move(offsets));
+  return status ? frame.set(op.getResults()[2], std::move(pairs)) : std::move(status);
+}
+
 Status evaluate(GroupedLinearOp op, Frame &frame) {
   const Tensor &x = frame.tensor(op.getInput());
   const Integers &offsets = frame.integers(op.getOffsets()), &pairs = frame.integers(op.getPairs());

@@ -36,6 +36,7 @@ Status evaluate(qwen::QkNormRopeCacheOp op, Frame &frame);
 Status evaluate(qwen::FusedRouterOp op, Frame &frame);
 Status evaluate(qwen::QuantizeOp op, Frame &frame);
 Status evaluate(qwen::DispatchOp op, Frame &frame);
+Status evaluate(qwen::RouterDispatchOp op, Frame &frame);
 Status evaluate(qwen::GroupedLinearOp op, Frame &frame);
 Status evaluate(qwen::CombineOp op, Frame &frame);
 Status evaluate(qwen::GroupedLinearCombineOp op, Frame &frame);

@@ -105,7 +105,8 @@ template <typename Op> TileOp describe(Op op, Value inPlace = {}) {
 std::optional<TileOp> describeTileOp(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<TileOp>>(op)
       .Case<EmbeddingOp, RopeTableOp, RmsNormOp, LinearOp, RopeOp, AttentionOp, AttentionCombineOp, SwigluOp, RouterOp,
-            OutputRowsOp, SampleOp, QkNormRopeCacheOp, FusedRouterOp, QuantizeOp, DispatchOp, GroupedLinearOp>(
+            OutputRowsOp, SampleOp, QkNormRopeCacheOp, FusedRouterOp, QuantizeOp, DispatchOp, RouterDispatchOp,
+            GroupedLinearOp>(
           [](auto tileOp) { return describe(tileOp); })
       .Case<FusedLinearOp, CombineOp, GroupedLinearCombineOp>(
           [](auto tileOp) { return describe(tileOp, tileOp.getResidual()); })
@@ -190,6 +191,8 @@ private:
       error(op) << "expected buffer semantics in the planned stage";
     else if (!tileOp->tile)
       error(op) << "expected tile sizes in the planned stage";
+    else if (isa<RouterDispatchOp>(op) && (tileOp->tile->size() != 1 || tileOp->tile->front() < rowBound))
+      error(op) << "expected a tile of all " << rowBound << " rows of a step, found [" << *tileOp->tile << "]";
     for (Value dest : tileOp->dests)
       for (Value operand : op->getOperands().drop_back(tileOp->dests.size()))
         if (overlap(dest, operand) && !(operand == tileOp->inPlace && isInPlace(dest, operand)))

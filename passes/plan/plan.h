@@ -29,6 +29,9 @@ void splitCombine(mlir::ModuleOp module, const TargetProperties &properties, int
 /// Routers with their projection become two ops where the target wants it.
 void splitRouter(mlir::ModuleOp module, const TargetProperties &properties);
 
+/// A router and the dispatch of what it chose become one op where the target wants it for steps of at most `rowBound` rows.
+void joinDispatch(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
+
 /// Gives every live weight the layout its target prefers, an offset and a stride in the weight section.
 std::unique_ptr<mlir::Pass> createPlanWeightsPass(const TargetProperties &properties);
 

@@ -238,6 +238,7 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
       splitAttention(*source, properties, rowBound, program.maxContext);
       splitCombine(*source, properties, rowBound);
       splitRouter(*source, properties);
+      joinDispatch(*source, properties, rowBound);
       return EntryPlanner(module, properties, entry, rowBound).run(source->lookupSymbol<func::FuncOp>("forward"));
     };
     FailureOr<int64_t> prefill = plan("prefill", properties.prefillRows);

@@ -188,15 +188,20 @@ LogicalResult FunctionStorage::addOp(Operation *op) {
       addResult(op, result, rows);
     return success();
   };
+  auto addSorted = [&](Value offsets, Value pairs, Value choices) {
+    addResult(op, offsets, {RowCount::Fixed, cast<ShapedType>(offsets.getType()).getDimSize(0)});
+    addResult(op, pairs, {RowCount::Rows, cast<ShapedType>(choices.getType()).getDimSize(1)});
+  };
   if (isa<EmbeddingOp, RopeTableOp>(op)) {
     addResult(op, op->getResult(0), {RowCount::Rows, 1});
   } else if (isa<OutputRowsOp>(op)) {
     addResult(op, op->getResult(0), {RowCount::Outputs, 1});
   } else if (auto dispatch = dyn_cast<DispatchOp>(op)) {
-    auto experts = cast<ShapedType>(dispatch.getExperts().getType());
-    auto offsets = cast<ShapedType>(dispatch.getResults()[0].getType());
-    addResult(op, dispatch.getResults()[0], {RowCount::Fixed, offsets.getDimSize(0)});
-    addResult(op, dispatch.getResults()[1], {RowCount::Rows, experts.getDimSize(1)});
+    addSorted(dispatch.getResults()[0], dispatch.getResults()[1], dispatch.getExperts());
+  } else if (auto router = dyn_cast<RouterDispatchOp>(op)) {
+    Value weights = router.getResults()[0];
+    addResult(op, weights, {RowCount::Rows, 1});
+    addSorted(router.getResults()[1], router.getResults()[2], weights);
   } else if (auto grouped = dyn_cast<GroupedLinearOp>(op)) {
     return addResultsLike(grouped.getPairs());
   } else if (auto combine = dyn_cast<CombineOp>(op)) {

@@ -41,6 +41,8 @@ struct TargetProperties {
   std::function<bool(int64_t rowBound)> combineApart;
   /// Whether a router's logits are computed by a linear map of its own, with the tiles of one.
   bool routerApart = false;
+  /// Whether, in steps of at most `rowBound` rows that choose `k` experts each, the choice and the dispatch are one op. Not set: no.
+  std::function<bool(int64_t rowBound, int64_t k)> dispatchInRouter;
   /// Whether logits stay in the memory of a device, and an entry @sample draws tokens there.
   bool drawsTokens = false;
   int64_t weightAlignment = 128; ///< bytes; every weight starts at a multiple

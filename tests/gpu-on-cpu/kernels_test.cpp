@@ -41,6 +41,15 @@ constexpr const char *kOddPieces = R"({"architectures": ["Qwen3MoeForCausalLM"],
   "vocab_size": 101, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "max_position_embeddings": 256, "norm_topk_prob": true,
   "tie_word_embeddings": false, "attention_bias": true, "hidden_act": "silu"})";
 
+// As many experts and choices as Qwen3-30B-A3B has, or, with more `experts`, too many for a block to choose for several rows at once.
+std::string manyExperts(int64_t experts) {
+  return R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 36, "head_dim": 32,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 24, "moe_intermediate_size": 8, "mlp_only_layers": [],
+    "num_experts_per_tok": 8, "decoder_sparse_step": 1, "num_hidden_layers": 2, "vocab_size": 101, "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0, "max_position_embeddings": 256, "norm_topk_prob": false, "tie_word_embeddings": false,
+    "attention_bias": false, "hidden_act": "silu", "num_experts": )" + std::to_string(experts) + "}";
+}
+
 // Attention and little else: a layer whose keys a window cuts, in the midst of a block and behind whole ones, and one that sees all.
 std::string attentionConfig(int64_t headDim, int64_t heads, int64_t kvHeads) {
   return R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 24, "intermediate_size": 16,
@@ -152,7 +161,8 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   const std::vector<int32_t> first = {3, 41, 59, 26, 53, 58, 17, 33, 23, 64, 62, 5, 31},
                              second = {27, 18, 28, 18, 28, 45, 60, 45, 2, 8, 11, 44};
   std::vector<int32_t> third; // rows enough for several tiles, and for a dispatch of many pairs
-  for (int32_t i = 0; i <= GetParam().longest; ++i)
+  const int32_t fullStep = 16;
+  for (int32_t i = 0; i <= GetParam().longest + fullStep; ++i)
     third.push_back(i * i % 61);
   std::vector<std::pair<evaluator::BatchRows, bool>> steps; // whether through decode
   steps.push_back({rowsOf(first, 0, 9, 0, 9), false});
@@ -162,7 +172,7 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   steps.push_back({rowsOf(second, 7, 1, 1, 9), true});
   append(steps.back().first, rowsOf(first, 10, 1, 0, 11));
   steps.push_back({rowsOf(second, 8, 1, 1, 9), true});
-  size_t most = third.size() - 2;
+  int32_t most = GetParam().longest - 1;
   steps.push_back({rowsOf(third, 0, most, 2, most), false});
   steps.push_back({rowsOf(third, most, 1, 2, most + 1), true});
   // A batch with a chunk of several rows through decode, a chunk through prefill behind it, and decode again.
@@ -171,6 +181,8 @@ TEST_P(kernels, compute_what_the_evaluator_computes) {
   append(steps.back().first, rowsOf(third, most + 1, 1, 2, most + 2));
   steps.push_back({rowsOf(second, 11, 1, 1, 12), false});
   append(steps.back().first, rowsOf(first, 12, 1, 0, 13));
+  // As many rows as decode takes.
+  steps.push_back({rowsOf(third, most + 2, fullStep, 2, most + 2 + fullStep), true});
   evaluator::NamedWeights rounded([&](const std::string &name) -> Result<std::vector<float>> {
     Result<hf::TensorView> found = source.find(name);
     if (!found)
@@ -278,6 +290,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"wide_heads_int4_cache_unfused_64", kWideHeads, false, 64, 20, ElementType::F32, Unit::None, "", CacheFormat::Int4},
                     Case{"odd_mixture_int4_cache_mma_sync", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync, "", CacheFormat::Int4},
                     Case{"odd_mixture_fp8_cache_mfma", kOddMixture, true, 64, 90, ElementType::BF16, Unit::Mfma, "", CacheFormat::FP8},
+                    Case{"many_experts_32", manyExperts(128), true, 32}, Case{"many_experts_64", manyExperts(520), true, 64},
+                    Case{"many_experts_bf16_mma_sync", manyExperts(128), true, 32, 20, ElementType::BF16, Unit::MmaSync},
+                    persistent({"many_experts_persistent_32", manyExperts(128), true, 32}),
                     persistent({"odd_mixture_persistent_32", kOddMixture, true, 32}),
                     persistent({"odd_mixture_unfused_persistent_64", kOddMixture, false, 64}),
                     persistent({"wide_heads_persistent_64", kWideHeads, true, 64}),
@@ -297,6 +312,7 @@ TEST(tile_programs, are_all_compared) {
     module->walk([&](mlir::Operation *op) { found.insert(op->getName().getStringRef().str()); });
   }
   found.insert("qwen.attention_combine"); // planning makes it of attention, in decode
+  found.insert("qwen.router_dispatch");   // and this of router and dispatch
   found.insert("qwen.sample");            // planning adds it; sample_test.cpp compares it
   for (const gpu::TileProgram &program : gpu::tilePrograms())
     EXPECT_TRUE(found.contains(program.op.str())) << program.op.str();

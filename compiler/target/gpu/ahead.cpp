@@ -51,42 +51,10 @@ void Columns::prefetch(KernelBuilder &b, Value thread, int64_t threads, int64_t 
   }
 }
 
-/// Which expert a sorted row will be of is known before anybody has sorted, from what the router wrote: a lane looks at a pair. Of
-/// more pairs than lanes nothing is asked.
-void emitGroupedLinearEarly(KernelBuilder &b, Operation *op) {
-  auto grouped = cast<GroupedLinearOp>(op);
-  auto dispatch = dyn_cast_or_null<DispatchOp>(launchBefore(op));
-  if (!dispatch || dest(dispatch, 0) != grouped.getOffsets())
-    return;
-  ArrayRef<int64_t> tile = tileSizes(op);
-  Buffer ids = b.buffer(dispatch.getExperts());
-  PackedWeight weight = b.weight(grouped.getWeight());
-  int64_t outputs = cast<MemRefType>(dest(op).getType()).getDimSize(1), columnTiles = llvm::divideCeil(outputs, tile[0]);
-  int64_t experts = weight.type.getDimSize(0);
-  Value count = b.mul(b.rowsOf(dispatch.getExperts()), ids.width), row = b.mul(b.div(b.tile, columnTiles), tile[1]);
-  b.when(b.less(count, b.index(b.device.subgroupSize + 1)), [&] {
-    auto chosen = [&](Value pair) {
-      Value id = b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, ids.width), ids.stride), b.rem(pair, ids.width)));
-      return b.max(b.min(b.toIndex(id), b.index(experts - 1)), b.index(0));
-    };
-    Value pair = b.min(b.lane, b.sub(count, b.index(1))), mine = chosen(pair);
-    Value rank = b.loop(b.index(0), count, 1, {b.index(0)}, [&](Value other, ValueRange before) {
-      Value expert = chosen(other), same = b.both(b.equal(expert, mine), b.less(other, pair));
-      Value smaller = arith::OrIOp::create(b, b.less(expert, mine), same);
-      return KernelBuilder::Yield{b.select(smaller, b.add(before[0], 1), before[0])};
-    })[0];
-    Value found = b.select(b.equal(rank, row), b.toI32(mine), b.i32(0));
-    Value expert = b.toIndex(b.reduce(KernelBuilder::Reduction::MAXSI, found));
-    Value first = b.mul(b.rem(b.tile, columnTiles), tile[0]);
-    Columns asked{weight, b.mul(expert, weight.matrixStride()), first, tile[0], outputs, grouped.getActivation() == Activation::Swiglu};
-    asked.prefetch(b, b.thread, b.threads());
-  });
-}
-
 /// A thread for each expert asks for the tile's columns of it, if the tile's row chose it.
 void emitGroupedLinearCombineAhead(KernelBuilder &b, Operation *op) {
   auto combine = cast<GroupedLinearCombineOp>(op);
-  if (isa_and_nonnull<DispatchOp>(launchBefore(op))) // which writes what is read here
+  if (isa_and_nonnull<DispatchOp, RouterDispatchOp>(launchBefore(op))) // which writes what is read here
     return;
   PackedWeight weight = b.weight(combine.getWeight());
   Value pairs = b.buffer(combine.getPairs()).memory, offsets = b.buffer(combine.getOffsets()).memory;

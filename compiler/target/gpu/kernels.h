@@ -17,9 +17,6 @@ struct Phase {
   void (*body)(KernelBuilder &b, mlir::Operation *op);
   /// Of a tile whose weights are known before what it multiplies: asks memory for them. Null: there is nothing to ask for.
   void (*ahead)(KernelBuilder &b, mlir::Operation *op) = nullptr;
-  /// Likewise, where what says which weights is read by the launch before, and may be gone when this one begins: blocks that have
-  /// nothing to do in that launch run it meanwhile.
-  void (*early)(KernelBuilder &b, mlir::Operation *op) = nullptr;
   /// Blocks that a multiprocessor should hold of a decode step's launch, so that enough of them wait for memory. Null: no matter.
   int64_t (*together)(mlir::Operation *op) = nullptr;
 };
@@ -70,6 +67,9 @@ void emitAttentionCombine(KernelBuilder &b, mlir::Operation *op);
 mlir::Value oneTile(StepBuilder &host, mlir::Operation *op);
 void emitRouter(KernelBuilder &b, mlir::Operation *op);
 void emitDispatch(KernelBuilder &b, mlir::Operation *op);
+void emitRouterDispatch(KernelBuilder &b, mlir::Operation *op);
+/// Pairs of a row and an expert up to which a thread for each expert reads all of them to sort.
+constexpr int64_t kFewPairs = 256;
 // sample_kernel.cpp
 void emitSample(KernelBuilder &b, mlir::Operation *op);
 // grouped_kernels.cpp
@@ -79,7 +79,6 @@ void emitGroupedLinear(KernelBuilder &b, mlir::Operation *op);
 void emitCombine(KernelBuilder &b, mlir::Operation *op);
 void emitGroupedLinearCombine(KernelBuilder &b, mlir::Operation *op);
 // ahead.cpp
-void emitGroupedLinearEarly(KernelBuilder &b, mlir::Operation *op);
 void emitGroupedLinearCombineAhead(KernelBuilder &b, mlir::Operation *op);
 
 /// What products of `columns` outputs from `first` on read of the matrix that starts at element `matrix` of a weight (byte, where it

@@ -27,8 +27,6 @@ inline constexpr llvm::StringLiteral kMatrixUnitReason = "qwench.matrix_unit_rea
 
 /// What is added to a kernel's name: the gpu.func, if there is one, that asks memory ahead for what a tile will read.
 inline constexpr llvm::StringLiteral kAhead = "_ahead";
-/// The same of what asks while the launch before still runs, in blocks that have no tile of that.
-inline constexpr llvm::StringLiteral kEarly = "_early";
 
 /// Planned to kernels stage: for each device a gpu.module with a gpu.func for every tile program, numbered alike in all;
 /// qwen.launch where it runs. For a persistent schedule all that @decode reaches has one block size.

@@ -3,8 +3,7 @@
 // launch of @decode_step, a cooperative kernel that every gpu.module has in place of those kernels: all blocks of its grid walk
 // the step, share the tiles of each phase, and meet between two phases.
 //   qwen.launch @a tiles(%n) args(...)  =>  for %tile = block_id to %n step grid_dim: the body of @a
-//   qwen.launch @b tiles(%m) args(...)      blocks from %n on run @b_early, if there is one, for their first tile of @b
-//                                           the blocks meet; meanwhile the body of @b_ahead, if there is one, for its first tile
+//   qwen.launch @b tiles(%m) args(...)      the blocks meet; meanwhile the body of @b_ahead, if there is one, for its first tile
 //                                           for %tile = block_id to %m step grid_dim: the body of @b
 // Launches stand where they stood, in the loop over layers: what a launch counts and is given, the device now computes. Bodies
 // are inlined, each once. Their workgroup memories are views of one, the largest.
@@ -204,17 +203,12 @@ private:
         b.clone(op, mapping);
   }
 
-  /// What can be asked of memory for the first tile of a launch before it begins; where it is `early`, by blocks without a tile of
-  /// the launch before.
-  void askAhead(qwen::LaunchOp launch, StringRef suffix, qwen::LaunchOp before = {}) {
-    auto ahead = kernels.lookupSymbol<mlir::gpu::GPUFuncOp>((launch.getKernel() + suffix).str());
+  /// What can be asked of memory for the first tile of a launch before it begins.
+  void askAhead(qwen::LaunchOp launch) {
+    auto ahead = kernels.lookupSymbol<mlir::gpu::GPUFuncOp>((launch.getKernel() + kAhead).str());
     if (!ahead)
       return;
     Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, block, launch.getTiles());
-    if (before) {
-      Value idle = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, block, before.getTiles());
-      any = arith::AndIOp::create(b, any, idle);
-    }
     auto branch = scf::IfOp::create(b, any, /*withElseRegion=*/false);
     b.setInsertionPointToStart(branch.thenBlock());
     Value tile = opaque(block), thread = opaqueThread();
@@ -233,15 +227,10 @@ private:
     if (body.getNumWorkgroupAttributions()) // the next tile writes what this one may still read
       mlir::gpu::BarrierOp::create(b);
     b.setInsertionPoint(launch);
-    qwen::LaunchOp next = nextOf(launch);
-    if (next) {
-      OpBuilder::InsertionGuard guard(b);
-      askAhead(next, kEarly, launch);
-    }
     if (!last)
       emitGridBarrier(b, kernel.getArgument(0), block, grid, device.grid, [&] {
-        if (next)
-          askAhead(next, kAhead);
+        if (qwen::LaunchOp next = nextOf(launch))
+          askAhead(next);
       });
     launch.erase();
   }

@@ -72,6 +72,8 @@ SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
     return {1, decode ? 1 : fused.getCache().getType().getHeads()};
   if (isa<qwen::AttentionCombineOp>(op)) // rows, then heads
     return {1, 4};
+  if (isa<qwen::RouterDispatchOp>(op)) // all rows
+    return {rowBound};
   return {1};
 }
 
@@ -105,6 +107,7 @@ TargetProperties properties(bool swizzledWeights) {
   p.normInTiles = isDecode; // every block of a linear map needs the row anyway, and a launch costs more than its norm
   p.combineApart = [](int64_t rowBound) { return !isDecode(rowBound); };
   p.routerApart = true; // a block for a row would read all of the router's weights through one multiprocessor
+  p.dispatchInRouter = [](int64_t rowBound, int64_t k) { return isDecode(rowBound) && rowBound * k <= kFewPairs; };
   p.drawsTokens = true;
   p.weightAlignment = 256;
   p.prefillRows = 2048; // tiles enough for maps of few outputs

@@ -8,103 +8,123 @@ namespace qwench::gpu {
 
 namespace {
 
-/// Softmax over `logits` (workgroup memory, f32), then the k likeliest to row `tile` of both dests. One subgroup does it.
-struct ExpertChoice {
-  Value logits;
-  int64_t experts, k;
-  bool normalize;
-  Buffer weights, ids;
+/// Most workgroup memory for rows that subgroups choose from at the same time.
+constexpr int64_t kLogitBytes = 16 << 10;
 
-  void emit(KernelBuilder &b) const;
+/// Softmax over a row of logits, and the k likeliest experts, each row by one subgroup. A lane reads of workgroup memory what it has
+/// written itself, so lanes need not wait for each other.
+class ExpertChoice {
+public:
+  /// `ids`: [rows, k] i32. `most`: rows that are to be chosen for at the same time, if there are subgroups and memory for them.
+  template <typename Op>
+  ExpertChoice(KernelBuilder &b, Op op, const Rows &ids, int64_t most)
+      : in(b.buffer(op.getLogits())), weights(b.buffer(dest(op, 0))), ids(ids), k(op.getTopK()), normalize(op.getNormalize()),
+        choosers(std::max<int64_t>(1, std::min({most, b.subgroups, kLogitBytes / (4 * in.width)}))),
+        likeliness(b.shared(choosers * in.width, b.getF32Type())), base(b.mul(b.subgroup, in.width)) {}
+
+  /// Rows [begin, end), of the logits and of both results, are shared by the block's subgroups.
+  void emit(KernelBuilder &b, Value begin, Value end) const {
+    b.when(b.less(b.subgroup, b.index(choosers)),
+           [&] { b.loop(b.add(begin, b.subgroup), end, choosers, [&](Value row) { choose(b, row); }); });
+  }
 
 private:
+  void choose(KernelBuilder &b, Value row) const;
   /// Value and index of the largest probability, the lowest index among equals, in all lanes.
   std::pair<Value, Value> likeliest(KernelBuilder &b) const;
   Value over(KernelBuilder &b, Value init, llvm::function_ref<Value(Value, Value)> body) const;
+  Value of(KernelBuilder &b, Value expert) const { return b.loadScalar(likeliness, b.add(base, expert)); }
+  void set(KernelBuilder &b, Value expert, Value value) const { b.storeScalar(value, likeliness, b.add(base, expert)); }
+
+  Buffer in, weights;
+  Rows ids;
+  int64_t k;
+  bool normalize;
+  int64_t choosers;       ///< subgroups that choose
+  Value likeliness, base; ///< of experts, in workgroup memory, and where the subgroup's row starts
 };
 
 Value ExpertChoice::over(KernelBuilder &b, Value init, llvm::function_ref<Value(Value, Value)> body) const {
-  return b.loop(b.lane, b.index(experts), b.device.subgroupSize, {init},
+  return b.loop(b.lane, b.index(in.width), b.device.subgroupSize, {init},
                 [&](Value i, ValueRange state) { return KernelBuilder::Yield{body(i, state[0])}; })[0];
 }
 
 std::pair<Value, Value> ExpertChoice::likeliest(KernelBuilder &b) const {
-  auto best = b.loop(b.lane, b.index(experts), b.device.subgroupSize, {b.f32(-1), b.i32(experts - 1)},
-                     [&](Value i, ValueRange state) {
-                       Value p = b.loadScalar(logits, i);
-                       Value better = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, p, state[0]);
-                       return KernelBuilder::Yield{b.select(better, p, state[0]), b.select(better, b.toI32(i), state[1])};
-                     });
+  Value last = b.i32(in.width - 1);
+  auto best = b.loop(b.lane, b.index(in.width), b.device.subgroupSize, {b.f32(-1), last}, [&](Value i, ValueRange state) {
+    Value p = of(b, i), better = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, p, state[0]);
+    return KernelBuilder::Yield{b.select(better, p, state[0]), b.select(better, b.toI32(i), state[1])};
+  });
   Value top = b.reduce(KernelBuilder::Reduction::MAXNUMF, best[0]);
   Value mine = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, best[0], top);
-  Value id = b.reduce(KernelBuilder::Reduction::MINSI, b.select(mine, best[1], b.i32(experts - 1)));
+  Value id = b.reduce(KernelBuilder::Reduction::MINSI, b.select(mine, best[1], last));
   return {top, b.toIndex(id)};
 }
 
-void ExpertChoice::emit(KernelBuilder &b) const {
+void ExpertChoice::choose(KernelBuilder &b, Value row) const {
+  Value source = b.mul(row, in.stride);
   Value largest = b.reduce(KernelBuilder::Reduction::MAXNUMF, over(b, b.f32(kMasked), [&](Value i, Value m) {
-                             return b.maxf(m, b.loadScalar(logits, i));
+                             Value logit = b.load(in.memory, b.add(source, i));
+                             set(b, i, logit);
+                             return b.maxf(m, logit);
                            }));
   Value total = b.subgroupSum(over(b, b.f32(0), [&](Value i, Value sum) {
-    Value e = b.exp(b.subf(b.loadScalar(logits, i), largest));
-    b.storeScalar(e, logits, i);
+    Value e = b.exp(b.subf(of(b, i), largest));
+    set(b, i, e);
     return b.addf(sum, e);
   }));
-  Value weightsAt = b.mul(b.tile, weights.stride), idsAt = b.mul(b.tile, ids.stride);
-  Value writer = b.equal(b.lane, b.index(0));
+  Value weightsAt = b.mul(row, weights.stride), idsAt = b.mul(row, ids.stride);
   Value chosen = b.loop(b.index(0), b.index(k), 1, {b.f32(0)}, [&](Value j, ValueRange sum) {
     auto [top, id] = likeliest(b);
     Value expert = id, probability = b.divf(top, total);
     // Taken: only the lane that reads it marks it.
-    b.when(b.equal(b.rem(expert, b.device.subgroupSize), b.lane), [&] { b.storeScalar(b.f32(-1), logits, expert); });
-    b.when(writer, [&] {
+    b.when(b.equal(b.rem(expert, b.device.subgroupSize), b.lane), [&] { set(b, expert, b.f32(-1)); });
+    b.when(b.equal(b.rem(j, b.device.subgroupSize), b.lane), [&] {
       b.store(probability, weights.memory, b.add(weightsAt, j));
       b.storeScalar(b.toI32(expert), ids.memory, b.add(idsAt, j));
     });
     return KernelBuilder::Yield{b.addf(sum[0], probability)};
   })[0];
   if (normalize)
-    b.when(writer, [&] {
-      b.loop(k, 1, [&](Value j) {
-        Value place = b.add(weightsAt, j);
-        b.store(b.divf(b.load(weights.memory, place), chosen), weights.memory, place);
-      });
+    b.forLanes(k, [&](Value j) { // each what it has written
+      Value place = b.add(weightsAt, j);
+      b.store(b.divf(b.load(weights.memory, place), chosen), weights.memory, place);
     });
 }
 
 } // namespace
 
 void emitRouter(KernelBuilder &b, Operation *op) {
-  auto router = cast<RouterOp>(op);
-  Buffer in = b.buffer(router.getLogits());
-  Value logits = b.shared(in.width, b.getF32Type());
-  b.forThreads(in.width, [&](Value i) {
-    b.storeScalar(b.load(in.memory, b.add(b.mul(b.tile, in.stride), i)), logits, i);
-  });
-  b.barrier();
-  ExpertChoice choice{logits, in.width, static_cast<int64_t>(router.getTopK()), router.getNormalize(),
-                      b.buffer(dest(op, 0)), b.buffer(dest(op, 1))};
-  b.when(b.equal(b.subgroup, b.index(0)), [&] { choice.emit(b); });
+  ExpertChoice(b, cast<RouterOp>(op), b.buffer(dest(op, 1)), 1).emit(b, b.tile, b.add(b.tile, 1));
 }
 
 Value oneTile(StepBuilder &host, Operation *) { return host.index(1); }
 
 namespace {
 
-/// Pairs up to which a thread for each expert reads all of them.
-constexpr int64_t kFewPairs = 256;
 /// Segments of the pairs that are counted apart, and the memory of their counters.
 constexpr int64_t kMostSegments = 32, kCounterBytes = 32 << 10;
 
 /// A counting sort by one block.
-struct Dispatch {
-  Buffer ids;
-  Value offsets, pairs, count;
-  int64_t experts, k;
+class Dispatch {
+public:
+  Rows ids; ///< [rows, k] i32
+  Value count; ///< of pairs
+  Value offsets, pairs;
+  int64_t experts;
+
+  /// `ids` of rows [0, rows). The op's last two results are the offsets and the pairs, from result `first` on.
+  Dispatch(KernelBuilder &b, Operation *op, unsigned first, const Rows &ids, Value rows)
+      : ids(ids), count(b.mul(rows, ids.width)), offsets(b.buffer(dest(op, first)).memory), pairs(b.buffer(dest(op, first + 1)).memory),
+        experts(cast<MemRefType>(dest(op, first).getType()).getDimSize(0) - 1) {}
 
   Value chosen(KernelBuilder &b, Value pair) const {
-    return b.toIndex(b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, k), ids.stride), b.rem(pair, k))));
+    return b.toIndex(b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, ids.width), ids.stride), b.rem(pair, ids.width))));
   }
+  /// Of at most `most` pairs, if that is known.
+  void emit(KernelBuilder &b, std::optional<int64_t> most = std::nullopt) const;
+
+private:
   void emitFew(KernelBuilder &b) const;
   void emitMany(KernelBuilder &b) const;
 };
@@ -175,20 +195,32 @@ void Dispatch::emitMany(KernelBuilder &b) const {
   });
 }
 
-} // namespace
-
-void emitDispatch(KernelBuilder &b, Operation *op) {
-  auto dispatch = cast<DispatchOp>(op);
-  Buffer ids = b.buffer(dispatch.getExperts());
-  Value count = b.mul(b.rowsOf(dispatch.getExperts()), ids.width);
-  Dispatch sort{ids, b.buffer(dest(op, 0)).memory, b.buffer(dest(op, 1)).memory, count,
-                cast<MemRefType>(dest(op, 0).getType()).getDimSize(0) - 1, ids.width};
+void Dispatch::emit(KernelBuilder &b, std::optional<int64_t> most) const {
+  if (most && *most <= kFewPairs)
+    return emitFew(b);
   auto few = scf::IfOp::create(b, b.less(count, b.index(kFewPairs + 1)), /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(few.thenBlock());
-  sort.emitFew(b);
+  emitFew(b);
   b.setInsertionPointToStart(few.elseBlock());
-  sort.emitMany(b);
+  emitMany(b);
+}
+
+} // namespace
+
+void emitDispatch(KernelBuilder &b, Operation *op) {
+  Value experts = cast<DispatchOp>(op).getExperts();
+  Dispatch(b, op, 0, b.buffer(experts), b.rowsOf(experts)).emit(b);
+}
+
+void emitRouterDispatch(KernelBuilder &b, Operation *op) {
+  auto router = cast<RouterDispatchOp>(op);
+  const int64_t rows = tileSizes(op)[0], k = router.getTopK();
+  Value count = b.rowsOf(router.getLogits());
+  Rows ids{b.shared(rows * k, b.getI32Type()), k, k, b.getI32Type()};
+  ExpertChoice(b, router, ids, rows).emit(b, b.index(0), count);
+  b.barrier();
+  Dispatch(b, op, 1, ids, count).emit(b, rows * k);
 }
 
 } // namespace qwench::gpu

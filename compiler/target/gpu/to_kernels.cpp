@@ -51,8 +51,6 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
       const bool persistent = schedule == Schedule::Persistent, decodes = decode.contains(op->getParentOp());
       if (persistent && decodes)
         phase.subgroups = kPersistentSubgroups;
-      if (!persistent || !decodes)
-        phase.early = nullptr; // no launch has threads for another one
       if (!decodes)
         phase.ahead = nullptr; // several rows share what they read
       if (!decodes || persistent)
@@ -87,9 +85,8 @@ struct ToKernels : PassWrapper<ToKernels, OperationPass<ModuleOp>> {
       if (phase.together)
         function->setAttr(kTogether, host.getIndexAttr(phase.together(op)));
       const bool asks = device.grid.prefetches && (schedule == Schedule::Persistent || device.dependentLaunches);
-      for (auto [suffix, body] : {std::pair(kAhead, phase.ahead), std::pair(kEarly, phase.early)})
-        if (body && asks)
-          emitFunction(op, kernels, device, kernel + suffix.str(), phase.subgroups, body);
+      if (phase.ahead && asks)
+        emitFunction(op, kernels, device, kernel + kAhead.str(), phase.subgroups, phase.ahead);
     }
     qwen::LaunchOp::create(host, kernel, phase.tiles(host, op), ValueRange{host.batch, host.layer, host.instance});
   }

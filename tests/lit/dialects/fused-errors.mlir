@@ -65,6 +65,30 @@ func.func @f(%e: tensor<?x2xi32>) {
 
 // -----
 
+func.func @f(%l: tensor<?x4xf32>) {
+  // expected-error @below {{expected offsets extent 5, found 4}}
+  %w, %o, %p = qwen.router_dispatch(%l) {top_k = 2, normalize = true} : (tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<4xi32>, tensor<?xi32>)
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x4xf32>) {
+  // expected-error @below {{expected weights extent 2, found 3}}
+  %w, %o, %p = qwen.router_dispatch(%l) {top_k = 2, normalize = true} : (tensor<?x4xf32>) -> (tensor<?x3xf32>, tensor<5xi32>, tensor<?xi32>)
+  return
+}
+
+// -----
+
+func.func @f(%l: tensor<?x4xf32>) {
+  // expected-error @below {{expected top_k between 1 and 4 experts, found 0}}
+  %w, %o, %p = qwen.router_dispatch(%l) {top_k = 0, normalize = true} : (tensor<?x4xf32>) -> (tensor<?x0xf32>, tensor<5xi32>, tensor<?xi32>)
+  return
+}
+
+// -----
+
 func.func @f(%x: tensor<?x4xf32>, %w: tensor<3x6x4xf32>, %o: tensor<3xi32>, %p: tensor<?xi32>) {
   // expected-error @below {{expected offsets extent 4, found 3}}
   %y = qwen.grouped_linear(%x, %w, %o, %p) {top_k = 2} : (tensor<?x4xf32>, tensor<3x6x4xf32>, tensor<3xi32>, tensor<?xi32>) -> tensor<?x6xf32>

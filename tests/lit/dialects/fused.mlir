@@ -30,6 +30,13 @@ func.func @runs(%q: tensor<?x4x32xf32>, %batch: !qwen.batch, %cache: !qwen.cache
   return %y : tensor<?x4x32xf32>
 }
 
+// CHECK-LABEL: @choice
+func.func @choice(%l: tensor<?x6xf32>) -> (tensor<?x2xf32>, tensor<7xi32>, tensor<?xi32>) {
+  // CHECK: qwen.router_dispatch(%{{.*}}) {normalize = false, top_k = 2 : i64} : (tensor<?x6xf32>) -> (tensor<?x2xf32>, tensor<7xi32>, tensor<?xi32>)
+  %w, %o, %p = qwen.router_dispatch(%l) {top_k = 2, normalize = false} : (tensor<?x6xf32>) -> (tensor<?x2xf32>, tensor<7xi32>, tensor<?xi32>)
+  return %w, %o, %p : tensor<?x2xf32>, tensor<7xi32>, tensor<?xi32>
+}
+
 // CHECK-LABEL: @experts
 func.func @experts(%x: tensor<?x64xf32>, %wr: tensor<6x64xf32>, %wgu: tensor<6x48x64xf32>, %wd: tensor<6x64x24xf32>) -> tensor<?x64xf32> {
   // CHECK: qwen.fused_router({{.*}}) {normalize = true, top_k = 2 : i64}

@@ -87,6 +87,17 @@ TEST(dispatch, sorts_pairs_by_expert_and_keeps_their_order) {
   expectInts(results, {6}, {2, 1, 4, 0, 3, 5}, 1);
 }
 
+TEST(router_dispatch, chooses_and_sorts) {
+  Program program(R"(func.func @f(%l: tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<5xi32>, tensor<?xi32>) {
+    %w, %o, %p = qwen.router_dispatch(%l) {top_k = 2, normalize = true} : (tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<5xi32>, tensor<?xi32>)
+    return %w, %o, %p : tensor<?x2xf32>, tensor<5xi32>, tensor<?xi32>
+  })");
+  auto results = program.run({floats({2, 4}, {0, std::log(2.f), std::log(4.f), 0, 1, 0, 0, 1})}); // experts 2 and 1, 0 and 3
+  expectFloats(results, {2, 2}, {2 / 3.f, 1 / 3.f, .5f, .5f});
+  expectInts(results, {5}, {0, 1, 2, 3, 4}, 1);
+  expectInts(results, {4}, {2, 1, 0, 3}, 2);
+}
+
 std::string grouped(const char *attributes, int inputs, int outputs, int results) {
   std::string x = "tensor<?x" + std::to_string(inputs) + "xf32>",
               y = "tensor<?x" + std::to_string(results) + "xf32>";

@@ -137,3 +137,22 @@ module attributes {qwen.plan = #qwen.plan<arenaBytes = 0, threadScratchBytes = 0
     return
   }
 }
+
+// -----
+
+// One tile chooses and sorts for all rows of a step.
+module attributes {qwen.plan = #qwen.plan<arenaBytes = 4096, threadScratchBytes = 0, weightBytes = 128, cacheBytesPerPosition = 64, cacheGranule = 64, prefillRows = 8, decodeRows = 4>} {
+  func.func @few(%batch: !qwen.batch) {
+    %t = qwen.batch_size %batch
+    %c2 = arith.constant 2 : index
+    %count = arith.muli %t, %c2 : index
+    %l = qwen.buffer[%t] at 0 : memref<?x4xf32>
+    %w = qwen.buffer[%t] at 1024 : memref<?x2xf32>
+    %o = qwen.buffer at 2048 : memref<5xi32>
+    %p = qwen.buffer[%count] at 3072 : memref<?xi32>
+    // expected-error @below {{expected a tile of all 8 rows of a step, found [4]}}
+    qwen.router_dispatch(%l) outs(%w, %o, %p) {top_k = 2, normalize = true, tile = array<i64: 4>} : (memref<?x4xf32>, memref<?x2xf32>, memref<5xi32>, memref<?xi32>) -> ()
+    qwen.router_dispatch(%l) outs(%w, %o, %p) {top_k = 2, normalize = true, tile = array<i64: 8>} : (memref<?x4xf32>, memref<?x2xf32>, memref<5xi32>, memref<?xi32>) -> ()
+    return
+  }
+}

@@ -32,10 +32,9 @@
 // CHECK: qwen.launch @moe_decode_4_fused_linear tiles(
 // CHECK: qwen.launch @moe_decode_5_rms_norm tiles(
 // CHECK: qwen.launch @moe_decode_6_linear tiles(
-// CHECK: qwen.launch @moe_decode_7_router tiles(
-// CHECK: qwen.launch @moe_decode_8_dispatch tiles(
-// CHECK: qwen.launch @moe_decode_9_grouped_linear tiles(
-// CHECK: qwen.launch @moe_decode_10_grouped_linear_combine tiles(
+// CHECK: qwen.launch @moe_decode_7_router_dispatch tiles(%c1)
+// CHECK: qwen.launch @moe_decode_8_grouped_linear tiles(
+// CHECK: qwen.launch @moe_decode_9_grouped_linear_combine tiles(
 // CHECK-NEXT: return
 
 // A row of logits becomes a token where it is.
