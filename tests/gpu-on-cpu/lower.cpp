@@ -105,6 +105,8 @@ private:
     } else if (auto wait = dyn_cast<nvgpu::DeviceAsyncWaitOp>(op)) {
       call("gpu_copy_wait", {block, i32(wait.getNumGroups().value_or(0))}, {});
       op->erase();
+    } else if (isa<NVVM::SyncWarpOp>(op)) {
+      op->erase(); // products are meeting points here
     } else if (auto control = dyn_cast<NVVM::GriddepcontrolOp>(op)) {
       if (control.getKind() == NVVM::GridDepActionKind::wait)
         call("gpu_await_launches", {block}, {});

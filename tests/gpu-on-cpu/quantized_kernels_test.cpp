@@ -18,6 +18,7 @@ struct Case {
   int64_t k;
   int64_t subgroupSize;
   Unit matrix = Unit::None;
+  bool tiles = true; ///< of many rows
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.format << " " << c.k << " " << c.subgroupSize; }
@@ -34,9 +35,13 @@ std::vector<Case> cases() {
     list.push_back({format, 200, 64});
     Unit unit = units[list.size() / 3 % 4];
     list.push_back({format, 200, unit == Unit::Mfma ? 64 : 32, unit});
+    list.push_back({format, 203, 32, Unit::MmaSync, false});
   }
   for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 64, scale = f16"})
     list.push_back({format, 2600, 32}); // loops over steps that are read ahead
+  for (const char *format : {"i8, group = 0, scale = f32", "i4, group = 32, scale = bf16",
+                             "f4E2M1FN, group = 16, scale = f8E4M3FN, row_scales = true"})
+    list.push_back({format, 2600, 32, Unit::MmaSync, false});
   return list;
 }
 
@@ -49,10 +54,10 @@ TEST_P(quantized_kernels, compute_what_the_codes_mean) {
   gpu::Device device = gpu_test::deviceOf(c.matrix, c.subgroupSize);
   if (std::string missing = gpu_test::missingFor(device); !missing.empty())
     GTEST_SKIP() << missing;
-  bool tiles = c.matrix != Unit::None;
+  bool tiles = c.matrix != Unit::None && c.tiles;
   TargetProperties properties = gpu::properties();
   test::QuantizedProgram program(context, properties,
-                                 {c.format, c.k, 16, tiles ? "64, 64" : "16, 16", tiles ? "64, 64" : "16, 4", "16", tiles ? "norm" : "x"});
+                                 {c.format, c.k, 16, tiles ? "64, 64" : "16, 16", tiles ? "64, 64" : "16, 4", "16", c.matrix == Unit::None ? "x" : "norm"});
   mlir::ParserConfig config(&context);
   auto module = mlir::parseSourceString<mlir::ModuleOp>(program.text(), config);
   ASSERT_TRUE(module);
@@ -71,7 +76,7 @@ TEST_P(quantized_kernels, compute_what_the_codes_mean) {
 
 std::string nameOf(const testing::TestParamInfo<Case> &info) {
   std::string name = info.param.format + "_" + std::to_string(info.param.k) + "_" + std::to_string(info.param.subgroupSize) +
-                     gpu_test::suffixOf(info.param.matrix);
+                     gpu_test::suffixOf(info.param.matrix) + (info.param.tiles ? "" : "_few_rows");
   std::erase_if(name, [](char c) { return c == ' ' || c == '='; });
   std::replace_if(name.begin(), name.end(), [](char c) { return !isalnum(static_cast<unsigned char>(c)); }, '_');
   return name;

@@ -23,6 +23,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Transforms/DialectConversion.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
@@ -59,6 +60,38 @@ struct LowerGridControl : ConvertOpToLLVMPattern<NVVM::GriddepcontrolOp> {
   }
 };
 
+/// arith.subf and arith.mulf of bf16 => fma.rn.bf16x2, a pair at a time, as text: where f32 takes denormal numbers as 0, LLVM has such
+/// operations only from sm_90 on, and otherwise widens to f32.
+template <typename Op> struct LowerPairs : ConvertOpToLLVMPattern<Op> {
+  using ConvertOpToLLVMPattern<Op>::ConvertOpToLLVMPattern;
+  LogicalResult matchAndRewrite(Op op, typename Op::Adaptor adaptor, ConversionPatternRewriter &rewriter) const override {
+    auto type = dyn_cast<VectorType>(op.getType());
+    if (!type || !type.getElementType().isBF16() || type.getNumElements() % 2)
+      return failure();
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    auto words = VectorType::get({type.getNumElements() / 2}, b.getI32Type());
+    Value left = LLVM::BitcastOp::create(b, words, adaptor.getLhs()), right = LLVM::BitcastOp::create(b, words, adaptor.getRhs());
+    Value result = LLVM::PoisonOp::create(b, words);
+    for (int64_t i = 0; i < words.getNumElements(); ++i) {
+      Value at = LLVM::ConstantOp::create(b, b.getI32IntegerAttr(static_cast<int32_t>(i)));
+      Value x = LLVM::ExtractElementOp::create(b, left, at), y = LLVM::ExtractElementOp::create(b, right, at);
+      result = LLVM::InsertElementOp::create(b, result, pair(b, x, y), at);
+    }
+    rewriter.replaceOpWithNewOp<LLVM::BitcastOp>(op, type, result);
+    return success();
+  }
+
+  /// x + y * -1, or x * y + -0.
+  static Value pair(ImplicitLocOpBuilder &b, Value x, Value y) {
+    constexpr bool subtracts = std::is_same_v<Op, arith::SubFOp>;
+    Value constant = LLVM::ConstantOp::create(b, b.getI32IntegerAttr(static_cast<int32_t>(subtracts ? 0xbf80bf80 : 0x80008000)));
+    return LLVM::InlineAsmOp::create(b, b.getI32Type(), subtracts ? ValueRange{y, constant, x} : ValueRange{x, y, constant},
+                                     "fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r", /*has_side_effects=*/false,
+                                     /*is_align_stack=*/false, LLVM::TailCallKind::None, nullptr, nullptr)
+        .getResult(0);
+  }
+};
+
 /// What a loop of scf said to LLVM has come to its branch as an attribute that the translation does not look at.
 void annotateLoops(mlir::gpu::GPUModuleOp kernels) {
   kernels.walk([](Operation *op) {
@@ -89,7 +122,7 @@ struct LowerKernels : PassWrapper<LowerKernels, OperationPass<mlir::gpu::GPUModu
     types.addConversion([&](nvgpu::DeviceAsyncTokenType) -> Type { return IntegerType::get(context, 32); });
     RewritePatternSet patterns(context);
     gpu::populateCommonConversionPatterns(types, patterns);
-    patterns.add<LowerPrefetch, LowerGridControl>(types, /*benefit=*/10);
+    patterns.add<LowerPrefetch, LowerGridControl, LowerPairs<arith::SubFOp>, LowerPairs<arith::MulFOp>>(types, /*benefit=*/10);
     populateGpuToNVVMConversionPatterns(types, patterns, /*benefit=*/0); // its patterns of arith call libdevice
     populateNVGPUToNVVMConversionPatterns(types, patterns);
     LLVMConversionTarget target(*context);

@@ -1,6 +1,6 @@
 #include "compiler/target/gpu/cache.h"
 
-#include "compiler/target/gpu/weight_panel.h"
+#include "compiler/target/gpu/code_values.h"
 
 using namespace mlir;
 using namespace qwench::qwen;

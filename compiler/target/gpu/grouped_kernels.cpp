@@ -115,7 +115,7 @@ Value combineTiles(StepBuilder &host, Operation *op) {
 void emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
   auto combine = cast<GroupedLinearCombineOp>(op);
   Buffer out = b.buffer(dest(op));
-  SubgroupProduct product(b, b.buffer(combine.getInput()), b.weight(combine.getWeight()));
+  SubgroupProduct product = SubgroupProduct(b, b.buffer(combine.getInput()), b.weight(combine.getWeight())).forRows(b, 1);
   int64_t columns = tileSizes(op)[0], columnTiles = llvm::divideCeil(out.width, columns);
   int64_t experts = product.weight.type.getDimSize(0), atOnce = product.rowsAtOnce();
   Value row = b.div(b.tile, columnTiles), firstColumn = b.mul(b.rem(b.tile, columnTiles), columns);
@@ -145,15 +145,13 @@ void emitGroupedLinearCombine(KernelBuilder &b, Operation *op) {
         auto products = product.accumulate(b, {b.mul(pairs.row(b, j), product.in.stride)}, starts, product.zeros(b, 1));
         auto scales = product.rowScales(b, starts);
         Value weight = b.loadScalar(pairs.weights, j);
-        KernelBuilder::Yield next;
-        for (auto [o, sum] : llvm::enumerate(sums)) {
-          Value factor = scales.empty() ? weight : b.mulf(weight, scales[o]);
-          int64_t parts = cast<VectorType>(sum.getType()).getNumElements();
-          next.push_back(b.fma(b.splat(factor, parts), products[o], sum));
-        }
-        return next;
+        SmallVector<Value> factors;
+        for (int64_t o = 0; o < atOnce; ++o)
+          factors.push_back(scales.empty() ? weight : b.mulf(weight, scales[o]));
+        return product.addScaled(b, products, factors, sums);
       });
-      Value value = SubgroupProduct::ofLane(b, SubgroupProduct::finish(b, sums));
+      b.keepRolled(sums); // as in SubgroupProduct::accumulate
+      Value value = SubgroupProduct::ofLane(b, product.finish(b, sums));
       Value target = b.add(column, b.rem(b.lane, atOnce));
       b.when(b.both(b.less(b.lane, b.index(atOnce)), b.less(target, b.index(out.width))), [&] {
         if (residual)

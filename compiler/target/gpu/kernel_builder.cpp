@@ -1,6 +1,7 @@
 #include "compiler/target/gpu/kernel_builder.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/NVGPU/IR/NVGPUDialect.h"
 
 using namespace mlir;
@@ -63,7 +64,12 @@ Value KernelBuilder::load(Value memory, Value at, int64_t n) {
   auto type = vectorOf(n, element);
   Value raw = n == 1 ? vector::LoadOp::create(*this, type, memory, ValueRange{at}).getResult()
                      : vector::LoadOp::create(*this, type, memory, ValueRange{at}, false, llvm::MaybeAlign(16)).getResult();
-  return element.isF32() ? raw : arith::ExtFOp::create(*this, floats(n), raw).getResult();
+  return toFloat(raw);
+}
+
+Value KernelBuilder::toFloat(Value raw) {
+  auto type = cast<VectorType>(raw.getType());
+  return type.getElementType().isF32() ? raw : arith::ExtFOp::create(*this, floats(type.getNumElements()), raw).getResult();
 }
 
 void KernelBuilder::storeVector(Value vector, Value memory, Value at) {
@@ -77,20 +83,32 @@ void KernelBuilder::storeVector(Value vector, Value memory, Value at) {
     vector::StoreOp::create(*this, vector, memory, ValueRange{at}, false, llvm::MaybeAlign(16));
 }
 
-Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int64_t width) {
+Value KernelBuilder::inputPieceRaw(const Buffer &buffer, Value start, Value k, int64_t width) {
   if (buffer.aligned && width % kPiece == 0)
-    return load(buffer.memory, add(start, k), kPiece);
+    return loadRaw(buffer.memory, add(start, k));
   // Odd shapes, element by element: what lies behind the row is not read.
+  Value zero = arith::ConstantOp::create(*this, getZeroAttr(buffer.element));
   SmallVector<Value> elements;
   for (int64_t j = 0; j < kPiece; ++j) {
     Value column = add(k, j), inside = less(column, index(width));
-    Value value = load(buffer.memory, add(start, min(column, index(width - 1))));
-    elements.push_back(select(inside, value, f32(0)));
+    Value value = loadScalar(buffer.memory, add(start, min(column, index(width - 1))));
+    elements.push_back(select(inside, value, zero));
   }
-  return vector::FromElementsOp::create(*this, floats(kPiece), elements);
+  return vector::FromElementsOp::create(*this, vectorOf(kPiece, buffer.element), elements);
+}
+
+Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int64_t width) {
+  return toFloat(inputPieceRaw(buffer, start, k, width));
 }
 
 //===-- The block -------------------------------------------------------------------------------------------------===//
+
+void KernelBuilder::keepRolled(ValueRange loopResults) {
+  MLIRContext *context = getContext();
+  auto unroll = LLVM::LoopUnrollAttr::get(context, BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
+  auto annotation = LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
+  loopResults.front().getDefiningOp()->setAttr("llvm.loop_annotation", annotation);
+}
 
 Value KernelBuilder::shared(int64_t count, Type element, int64_t alignment) {
   auto space = mlir::gpu::AddressSpaceAttr::get(getContext(), mlir::gpu::AddressSpace::Workgroup);

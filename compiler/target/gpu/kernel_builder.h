@@ -73,6 +73,8 @@ public:
   void store(Value value, Value memory, Value at);
   /// `n` elements from a multiple of n on, which is 16-byte aligned unless n is 1: vector<n x f32>.
   Value load(Value memory, Value at, int64_t n);
+  /// f32 of a vector of floats.
+  Value toFloat(Value raw);
   void storeVector(Value vector, Value memory, Value at);
   /// kPiece elements as they are, 16-byte aligned.
   Value loadRaw(Value memory, Value at) {
@@ -86,7 +88,9 @@ public:
   void prefetch(Value memory, Value at) {
     mlir::memref::PrefetchOp::create(*this, memory, ValueRange{at}, /*isWrite=*/false, /*locality=*/2, /*isDataCache=*/true);
   }
-  /// Elements k .. k + kPiece - 1 of the row of `width` elements that starts at `start`; zeros behind its end.
+  /// Elements k .. k + kPiece - 1 of the row of `width` elements that starts at `start`, as they are; zeros behind its end.
+  Value inputPieceRaw(const Buffer &buffer, Value start, Value k, int64_t width);
+  /// The same as f32.
   Value inputPiece(const Buffer &buffer, Value start, Value k, int64_t width);
 
   // The block.
@@ -111,6 +115,9 @@ public:
   void forSubgroups(int64_t count, llvm::function_ref<void(Value)> body) { forSubgroups(index(count), body); }
   /// Runs body(i) for i in [0, count): lane l takes l, l + subgroupSize, ...
   void forLanes(int64_t count, llvm::function_ref<void(Value)> body) { loop(lane, index(count), device.subgroupSize, body); }
+
+  /// Keeps LLVM and assemblers from unrolling the loop with these results, of few steps even as a whole.
+  void keepRolled(ValueRange loopResults);
 
   using Reduction = mlir::gpu::AllReduceOperation;
   /// Over clusters of `size` lanes, `stride` apart; all lanes of a subgroup must take part. 0: over the subgroup.

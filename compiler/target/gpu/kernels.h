@@ -3,6 +3,7 @@
 
 #include "compiler/target/gpu/cache.h"
 #include "compiler/target/gpu/kernel_builder.h"
+#include "compiler/target/gpu/lane_products.h"
 #include "compiler/target/gpu/weight_panel.h"
 
 #include <functional>
@@ -111,31 +112,42 @@ struct RmsNorm {
 constexpr int64_t kOutputs = 2;
 
 /// Products of rows of a matrix with rows of activations, all lanes of a subgroup on each: every lane reads pieces of
-/// each row, subgroupSize pieces apart, so that a subgroup reads whole cache lines.
+/// each row, subgroupSize pieces apart, so that a subgroup reads whole cache lines. What lanes have of bf16 is multiplied on a
+/// matrix unit, if there is one that takes it (lane_products.h).
 struct SubgroupProduct {
   Buffer in;
   PackedWeight weight;
   std::optional<WeightPanel> panel; ///< of quantized weights
+  std::optional<LaneProducts> unit; ///< where a matrix unit multiplies; a lane has panels, pieces and a row as it says
 
   SubgroupProduct(KernelBuilder &b, const Buffer &in, const PackedWeight &weight);
 
   /// Rows of weights that are multiplied at once: a panel where they are quantized.
   int64_t rowsAtOnce() const { return panel ? panel->rows() : kOutputs; }
+  /// So many times as many, where each lane has one of several panels.
+  int64_t panels() const { return unit ? unit->panels() : 1; }
+  /// Whether a matrix unit can multiply.
+  bool onMatrixUnit(const KernelBuilder &b) const;
+  /// The same for `rows` rows of activations at once, by a matrix unit if it can. Its lanes have a row of activations each.
+  SubgroupProduct forRows(KernelBuilder &b, int64_t rows) const;
   /// From one matrix of a stack to the next: elements, or words where they are quantized.
   int64_t matrixStride() const { return panel ? weight.matrixStride() / 4 : weight.matrixStride(); }
   /// Where rows of the matrix at `matrix` start: those of these numbers, or the panel of that number.
   llvm::SmallVector<mlir::Value> starts(KernelBuilder &b, mlir::Value matrix, mlir::ValueRange rows, mlir::Value panel) const;
 
-  /// Adds to `sums` (for each row of activations by weight row) the products of the rows of `in` that start at `rows` and
-  /// the rows of the weight at `starts`, without row scales.
+  /// Adds to `sums` (for each row of activations by weight row; of a matrix unit for each two weight rows) the products of the rows
+  /// of `in` that start at `rows` and the rows of the weight at `starts`, without row scales.
   llvm::SmallVector<mlir::Value> accumulate(KernelBuilder &b, mlir::ValueRange rows, mlir::ValueRange starts,
                                             llvm::SmallVector<mlir::Value> sums) const;
   /// Zeros to begin with, for `rows` rows of activations: vectors whose elements are the parts of a sum.
   llvm::SmallVector<mlir::Value> zeros(KernelBuilder &b, int64_t rows) const;
   /// f32 that the weight rows at `starts` are still to be multiplied by; none if there are none.
   llvm::SmallVector<mlir::Value> rowScales(KernelBuilder &b, mlir::ValueRange starts) const;
-  /// The sums of all lanes, in all lanes.
-  static llvm::SmallVector<mlir::Value> finish(KernelBuilder &b, mlir::ValueRange sums);
+  /// `sums` and `products` times the factor of their weight rows.
+  llvm::SmallVector<mlir::Value> addScaled(KernelBuilder &b, mlir::ValueRange products, mlir::ValueRange factors,
+                                           mlir::ValueRange sums) const;
+  /// For each row of activations by weight row the sum of all lanes, in all lanes; of a matrix unit that of the lane's row and panel.
+  llvm::SmallVector<mlir::Value> finish(KernelBuilder &b, mlir::ValueRange sums) const;
   /// Of as many values as a power of two, that of the lane's number modulo theirs. A condition for each bit: one for each value
   /// would be more than CDNA has scalar registers for.
   static mlir::Value ofLane(KernelBuilder &b, llvm::SmallVector<mlir::Value> values);
@@ -143,6 +155,9 @@ struct SubgroupProduct {
 private:
   llvm::SmallVector<mlir::Value> load(KernelBuilder &b, mlir::ValueRange starts, mlir::Value column) const;
   void multiply(KernelBuilder &b, mlir::ValueRange loaded, mlir::ValueRange inputs, llvm::MutableArrayRef<mlir::Value> sums) const;
+  void multiplyLanes(KernelBuilder &b, mlir::ValueRange loaded, mlir::Value input, llvm::MutableArrayRef<mlir::Value> sums) const;
+  void multiplyRest(KernelBuilder &b, mlir::Value row, mlir::ValueRange starts, mlir::Value column, mlir::Value inputColumn,
+                    llvm::MutableArrayRef<mlir::Value> sums) const;
 };
 
 /// Products of a range of rows by a range of columns, by subgroups.
@@ -168,13 +183,16 @@ private:
   void emitNormalized(KernelBuilder &b, mlir::Value matrix, mlir::Value begin, mlir::Value end, mlir::Value firstColumn,
                       int64_t columns) const;
   struct Group;
-  void forGroups(KernelBuilder &b, mlir::Value matrix, mlir::Value firstColumn, int64_t columns,
+  struct RowBlock;
+  void forGroups(KernelBuilder &b, const SubgroupProduct &product, mlir::Value matrix, mlir::Value firstColumn, int64_t columns,
                  llvm::function_ref<void(const Group &)> body) const;
-  void multiplyRows(KernelBuilder &b, const SubgroupProduct &product, const Group &group, llvm::ArrayRef<mlir::Value> rows,
-                    mlir::ValueRange rowStarts, mlir::Value end) const;
+  void multiplyRows(KernelBuilder &b, const SubgroupProduct &product, const Group &group, const RowBlock &rows) const;
   llvm::SmallVector<mlir::Value> weightRows(KernelBuilder &b, mlir::Value column) const;
-  void finishRows(KernelBuilder &b, llvm::ArrayRef<mlir::Value> rows, mlir::Value end, mlir::Value column,
-                  llvm::ArrayRef<mlir::Value> weightRows, llvm::ArrayRef<mlir::Value> products) const;
+  llvm::SmallVector<mlir::Value> finished(KernelBuilder &b, llvm::ArrayRef<mlir::Value> weightRows,
+                                          llvm::ArrayRef<mlir::Value> products) const;
+  void finishRows(KernelBuilder &b, const Group &group, const RowBlock &rows, llvm::ArrayRef<mlir::Value> products) const;
+  void finishLanes(KernelBuilder &b, const LaneProducts &unit, const Group &group, const RowBlock &rows,
+                   llvm::ArrayRef<mlir::Value> products) const;
 };
 
 } // namespace qwench::gpu

@@ -1,6 +1,7 @@
 // Linear maps as products of subgroups: the form for few rows, where the weights' bytes are all that counts. A subgroup
 // takes kOutputs rows of weights at a time and reads kUnroll pieces of each ahead: with 128 threads a block has 16 KiB in
 // flight, and linearTogether() says how many blocks that takes.
+#include "compiler/target/gpu/code_values.h"
 #include "compiler/target/gpu/kernels.h"
 #include "compiler/target/gpu/weight_rows.h"
 #include "compiler/target/linear_map.h"
@@ -13,6 +14,8 @@ namespace qwench::gpu {
 namespace {
 
 constexpr int64_t kUnroll = 4;
+/// The same where lanes have their products from a matrix unit, and keep nothing else in registers.
+constexpr int64_t kLaneUnroll = 8;
 /// Elements of a sum where there are many, of a panel or of several rows: CDNA multiplies two at once.
 constexpr int64_t kPair = 2;
 
@@ -28,7 +31,22 @@ SubgroupProduct::SubgroupProduct(KernelBuilder &b, const Buffer &in, const Packe
     panel.emplace(b, weight);
 }
 
+bool SubgroupProduct::onMatrixUnit(const KernelBuilder &b) const {
+  if (!LaneProducts::has(b.device) || !in.element.isBF16())
+    return false;
+  return panel ? WeightPanel::hasPairs(weight.quant(), LaneProducts::kLanesOfGroup) : weight.type.getElementType().isBF16();
+}
+
+SubgroupProduct SubgroupProduct::forRows(KernelBuilder &b, int64_t rows) const {
+  SubgroupProduct product = *this;
+  if (onMatrixUnit(b))
+    product.unit.emplace(b, rows);
+  return product;
+}
+
 SmallVector<Value> SubgroupProduct::zeros(KernelBuilder &b, int64_t rows) const {
+  if (unit)
+    return SmallVector<Value>(rowsAtOnce() / LaneProducts::kWeightRows, unit->zeros(b));
   return SmallVector<Value>(rows * rowsAtOnce(), b.splat(b.f32(0), panel || rows > 1 ? kPair : kPiece));
 }
 
@@ -45,10 +63,24 @@ SmallVector<Value> SubgroupProduct::rowScales(KernelBuilder &b, ValueRange start
   return panel ? panel->rowScales(b, starts[0]) : SmallVector<Value>();
 }
 
-SmallVector<Value> SubgroupProduct::finish(KernelBuilder &b, ValueRange sums) {
+SmallVector<Value> SubgroupProduct::addScaled(KernelBuilder &b, ValueRange products, ValueRange factors, ValueRange sums) const {
+  SmallVector<Value> result;
+  size_t rows = factors.size() / sums.size(); // of weights, in a sum
+  for (auto [i, sum] : llvm::enumerate(sums)) {
+    Value factor = rows == 1 ? b.splat(factors[i], cast<VectorType>(sum.getType()).getNumElements())
+                             : unit->factors(b, factors.slice(i * rows, rows));
+    result.push_back(b.fma(factor, products[i], sum));
+  }
+  return result;
+}
+
+SmallVector<Value> SubgroupProduct::finish(KernelBuilder &b, ValueRange sums) const {
   SmallVector<Value> products;
   for (Value sum : sums)
-    products.push_back(b.subgroupSum(b.sum(sum)));
+    if (unit)
+      llvm::append_range(products, unit->results(b, sum));
+    else
+      products.push_back(b.subgroupSum(b.sum(sum)));
   return products;
 }
 
@@ -68,18 +100,39 @@ SmallVector<Value> SubgroupProduct::load(KernelBuilder &b, ValueRange starts, Va
     return panel->load(b, starts[0], column);
   SmallVector<Value> pieces;
   for (Value start : starts)
-    pieces.push_back(b.load(weight.memory, WeightRows(weight).place(b, start, column), kPiece));
+    pieces.push_back(b.loadRaw(weight.memory, WeightRows(weight).place(b, start, column)));
   return pieces;
 }
 
-/// Adds the products of what was loaded with `inputs`, one piece of each row of activations.
-void SubgroupProduct::multiply(KernelBuilder &b, ValueRange loaded, ValueRange inputs, MutableArrayRef<Value> sums) const {
+/// The same as multiply(), on a matrix unit.
+void SubgroupProduct::multiplyLanes(KernelBuilder &b, ValueRange loaded, Value input, MutableArrayRef<Value> sums) const {
   SmallVector<Value> weights(loaded), scales;
+  if (panel) {
+    std::tie(weights, scales) = panel->pairs(b, loaded, LaneProducts::kLanesOfGroup);
+    input = vector::ShuffleOp::create(b, input, input, kPairOrder);
+  }
+  for (auto [i, sum] : llvm::enumerate(sums)) {
+    auto ofFragment = [&](ArrayRef<Value> ofRows) { return ofRows.slice(i * LaneProducts::kWeightRows, LaneProducts::kWeightRows); };
+    Value part = unit->multiply(b, ofFragment(weights), input, scales.empty() ? sum : unit->zeros(b));
+    sum = scales.empty() ? part : b.fma(part, unit->factors(b, ofFragment(scales)), sum);
+  }
+}
+
+/// Adds the products of what was loaded with `inputs`, one piece of each row of activations.
+void SubgroupProduct::multiply(KernelBuilder &b, ValueRange loaded, ValueRange raw, MutableArrayRef<Value> sums) const {
+  if (unit)
+    return multiplyLanes(b, loaded, raw[0], sums);
+  SmallVector<Value> weights, scales, inputs;
+  for (Value input : raw)
+    inputs.push_back(b.toFloat(input));
   if (panel) {
     // Many rows share the work of scaling weights; for one it is less to scale its sums.
     bool many = inputs.size() > 1;
     weights = many ? panel->values(b, loaded) : panel->codes(b, loaded);
     scales = many ? SmallVector<Value>() : panel->scales(b, loaded);
+  } else {
+    for (Value piece : loaded)
+      weights.push_back(b.toFloat(piece));
   }
   auto pair = [&](Value piece, int64_t i) -> Value {
     return vector::ShuffleOp::create(b, piece, piece, ArrayRef<int64_t>{kPair * i, kPair * i + 1});
@@ -102,58 +155,69 @@ SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows
                                                SmallVector<Value> sums) const {
   // What pads rows of quantized weights beyond whole pieces of the input is not read.
   int64_t width = weight.inputs(), padded = llvm::alignTo(width, kPiece);
-  int64_t step = b.device.subgroupSize * kPiece, full = padded / step;
-  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? b.device.loadsAhead : kUnroll;
+  int64_t step = (unit ? unit->pieces() : b.device.subgroupSize) * kPiece, full = padded / step;
+  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? b.device.loadsAhead : unit ? kLaneUnroll : kUnroll;
+  if (unit)
+    LaneProducts::converge(b);
+  Value first = b.mul(unit ? unit->weightPiece(b) : b.lane, kPiece);
+  Value firstInput = unit ? b.mul(unit->inputPiece(b), kPiece) : first;
   // All loads of some steps, then their arithmetic. 16 bytes of a panel hold pieces of all its rows.
   auto steps = [&](Value k, int64_t count, ValueRange before) {
     SmallVector<Value> x, after(before);
     SmallVector<SmallVector<Value>> w;
     for (int64_t u = 0; u < count; ++u) {
-      Value at = b.add(k, u * step);
-      w.push_back(load(b, starts, at));
+      w.push_back(load(b, starts, b.add(b.add(first, k), u * step)));
       for (Value start : rows)
-        x.push_back(b.inputPiece(in, start, at, width));
+        x.push_back(b.inputPieceRaw(in, start, b.add(b.add(firstInput, k), u * step), width));
     }
     for (int64_t u = 0; u < count; ++u)
       multiply(b, w[u], ArrayRef(x).slice(u * rows.size(), rows.size()), after);
     return after;
   };
-  Value first = b.mul(b.lane, kPiece);
   int64_t unrolled = full / unroll * unroll;
-  if (unrolled)
+  if (unrolled) {
     sums = b.loop(b.index(0), b.index(unrolled * step), unroll * step, sums,
-                  [&](Value k, ValueRange s) { return steps(b.add(first, k), unroll, s); });
+                  [&](Value k, ValueRange s) { return steps(k, unroll, s); });
+    if (unit) // ptxas 13.0 has so little to do for a step that it unrolls further, until it spills
+      b.keepRolled(sums);
+  }
   if (full % unroll)
-    sums = steps(b.add(first, unrolled * step), full % unroll, sums);
-  if (padded % step) // fewer pieces than lanes are left
+    sums = steps(b.index(unrolled * step), full % unroll, sums);
+  if (padded % step && unit) // fewer pieces than lanes are left
+    multiplyRest(b, rows[0], starts, b.add(first, full * step), b.add(firstInput, full * step), sums);
+  else if (padded % step)
     sums = b.loop(b.add(first, full * step), b.index(padded), step, sums,
-                  [&](Value k, ValueRange s) { return steps(k, 1, s); });
+                  [&](Value k, ValueRange s) { return steps(b.sub(k, first), 1, s); });
   return sums;
+}
+
+/// Adds the products of the last pieces, those of columns `column` and `inputColumn` for this lane, if there are any. The unit takes
+/// something from every lane: behind the last piece, that once more, and zeros.
+void SubgroupProduct::multiplyRest(KernelBuilder &b, Value row, ValueRange starts, Value column, Value inputColumn,
+                                   MutableArrayRef<Value> sums) const {
+  int64_t width = weight.inputs(), padded = llvm::alignTo(width, kPiece);
+  Value last = b.index(padded - kPiece), x = b.inputPieceRaw(in, row, b.min(inputColumn, last), width);
+  Value none = arith::ConstantOp::create(b, b.getZeroAttr(x.getType()));
+  multiply(b, load(b, starts, b.min(column, last)), b.select(b.less(inputColumn, b.index(padded)), x, none), sums);
 }
 
 //===-- A tile of products ----------------------------------------------------------------------------------------===//
 
 namespace {
 
-/// Runs `body` on `atOnce` rows at a time, or on one if there is no other, of at most `most`. Rows may lie behind the last one.
+/// Runs body(first, count) on `atOnce` rows at a time, or on one if there is no other, of at most `most`. Rows may lie behind the
+/// last one.
 void forRowBlocks(KernelBuilder &b, Value begin, Value end, int64_t most, int64_t atOnce,
-                  llvm::function_ref<void(ArrayRef<Value>)> body) {
+                  llvm::function_ref<void(Value, int64_t)> body) {
   if (most == 1)
-    return body({begin});
-  auto blocks = [&] {
-    b.loop(begin, end, atOnce, [&](Value row) {
-      SmallVector<Value> rows{row};
-      for (int64_t i = 1; i < atOnce; ++i)
-        rows.push_back(b.add(row, i));
-      body(rows);
-    });
-  };
+    return body(begin, 1);
+  auto blocks = [&] { b.loop(begin, end, atOnce, [&](Value row) { body(row, atOnce); }); };
   if (atOnce == 1)
     return blocks();
   auto alone = scf::IfOp::create(b, b.equal(b.sub(end, begin), b.index(1)), /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(alone.thenBlock());
-  body({begin});
+  body(begin, 1);
   b.setInsertionPointToStart(alone.elseBlock());
   blocks();
 }
@@ -174,43 +238,60 @@ struct NormalizedRows {
     buffer.memory = b.shared(rows * buffer.stride, element);
   }
 
-  Value start(KernelBuilder &b, int64_t row) const { return b.index(row * buffer.stride); }
+  Value start(KernelBuilder &b, Value row) const { return b.mul(row, buffer.stride); }
   /// All threads normalize a row of the input; a barrier shows it to the others.
   void fill(KernelBuilder &b, int64_t row, Value inputRow) const {
-    norm.emit(b, b.mul(inputRow, norm.in.stride), buffer.memory, start(b, row), /*aligned=*/true, b.thread, b.threads(),
+    norm.emit(b, b.mul(inputRow, norm.in.stride), buffer.memory, start(b, b.index(row)), /*aligned=*/true, b.thread, b.threads(),
               [&](Value sum) { return b.blockSum(sum); });
   }
 };
 
 } // namespace
 
-/// Columns of a tile whose weights a subgroup multiplies together.
+/// Columns of a tile whose weights a subgroup multiplies together, or, of several panels, those of the lane's.
 struct ProductTile::Group {
-  Value column;
+  Value column, end; ///< of the tile's columns
   SmallVector<Value> weightRows, starts;
 };
 
-void ProductTile::forGroups(KernelBuilder &b, Value matrix, Value firstColumn, int64_t columns,
+/// Rows of activations that are multiplied together: `count` of them from row `first` of the result on, those before `end`.
+struct ProductTile::RowBlock {
+  Value first, end;
+  int64_t count;
+  llvm::function_ref<Value(Value)> start; ///< element of the product's input at which row number i of the block starts
+};
+
+void ProductTile::forGroups(KernelBuilder &b, const SubgroupProduct &product, Value matrix, Value firstColumn, int64_t columns,
                             llvm::function_ref<void(const Group &)> body) const {
-  int64_t perGroup = swiglu ? product.rowsAtOnce() / 2 : product.rowsAtOnce();
+  const int64_t perPanel = product.rowsAtOnce() / (swiglu ? 2 : 1), perGroup = perPanel * product.panels();
+  Value end = b.min(b.add(firstColumn, columns), b.index(outputs));
   b.forSubgroups(llvm::divideCeil(columns, perGroup), [&](Value group) {
-    Value column = b.add(firstColumn, b.mul(group, perGroup));
-    b.when(b.less(column, b.index(outputs)), [&] {
-      SmallVector<Value> numbers = weightRows(b, column);
-      body({column, numbers, product.starts(b, matrix, numbers, b.div(column, perGroup))});
+    Value first = b.add(firstColumn, b.mul(group, perGroup));
+    b.when(b.less(first, b.index(outputs)), [&] {
+      Value column = first, read = first;
+      if (product.panels() > 1) { // which may lie behind the last one
+        column = b.add(first, b.mul(product.unit->panel(b), perPanel));
+        read = b.min(column, b.index((outputs - 1) / perPanel * perPanel));
+      }
+      SmallVector<Value> numbers = weightRows(b, read);
+      body({column, end, numbers, product.starts(b, matrix, numbers, b.div(read, perPanel))});
     });
   });
 }
 
-/// `product` is that of the tile, or one of what it has normalized; `rowStarts` are in its input.
-void ProductTile::multiplyRows(KernelBuilder &b, const SubgroupProduct &product, const Group &group, ArrayRef<Value> rows,
-                               ValueRange rowStarts, Value end) const {
-  int64_t atOnce = product.rowsAtOnce();
-  auto sums = product.accumulate(b, rowStarts, group.starts, product.zeros(b, rows.size()));
-  auto products = SubgroupProduct::finish(b, sums), scales = product.rowScales(b, group.starts);
+/// `product` is that of the tile, or one of what it has normalized.
+void ProductTile::multiplyRows(KernelBuilder &b, const SubgroupProduct &product, const Group &group, const RowBlock &rows) const {
+  SmallVector<Value> starts;
+  for (int64_t i = 0; i < (product.unit ? 1 : rows.count); ++i)
+    starts.push_back(rows.start(product.unit ? product.unit->row(b) : b.index(i)));
+  auto sums = product.accumulate(b, starts, group.starts, product.zeros(b, rows.count));
+  auto products = product.finish(b, sums), scales = product.rowScales(b, group.starts);
   for (size_t i = 0; i < products.size() && !scales.empty(); ++i)
-    products[i] = b.mulf(products[i], scales[i % atOnce]);
-  finishRows(b, rows, end, group.column, group.weightRows, products);
+    products[i] = b.mulf(products[i], scales[i % scales.size()]);
+  if (product.panels() > 1)
+    finishLanes(b, *product.unit, group, rows, products);
+  else
+    finishRows(b, group, rows, products);
 }
 
 void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
@@ -219,32 +300,35 @@ void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, V
   if (fitsMatrixUnit(b, columns))
     return emitMatrix(b, matrix, begin, end, firstColumn, columns);
   Value last = b.sub(end, b.index(1));
-  forGroups(b, matrix, firstColumn, columns, [&](const Group &group) {
-    forRowBlocks(b, begin, end, this->rows, kRows, [&](ArrayRef<Value> rows) {
-      SmallVector<Value> rowStarts;
-      for (Value row : rows)
-        rowStarts.push_back(b.mul(inputRow(b.min(row, last)), product.in.stride));
-      multiplyRows(b, product, group, rows, rowStarts, end);
+  auto multiply = [&](const SubgroupProduct &product, const Group &group, Value first, int64_t count) {
+    auto start = [&](Value i) { return b.mul(inputRow(b.min(b.add(first, i), last)), product.in.stride); };
+    multiplyRows(b, product, group, {first, end, count, start});
+  };
+  if (product.onMatrixUnit(b)) // which takes as many panels together as rows
+    return forRowBlocks(b, begin, end, rows, kRows, [&](Value first, int64_t count) {
+      SubgroupProduct lanes = product.forRows(b, count);
+      forGroups(b, lanes, matrix, firstColumn, columns, [&](const Group &group) { multiply(lanes, group, first, count); });
     });
+  forGroups(b, product, matrix, firstColumn, columns, [&](const Group &group) {
+    forRowBlocks(b, begin, end, rows, kRows, [&](Value first, int64_t count) { multiply(product, group, first, count); });
   });
 }
 
 void ProductTile::emitNormalized(KernelBuilder &b, Value matrix, Value begin, Value end, Value firstColumn, int64_t columns) const {
   auto quant = product.weight.quant();
-  NormalizedRows normalized(b, *norm, quant ? b.getBF16Type() : product.weight.type.getElementType(), this->rows);
+  NormalizedRows normalized(b, *norm, quant ? b.getBF16Type() : product.weight.type.getElementType(), rows);
   SubgroupProduct ofNormalized = product;
   ofNormalized.in = normalized.buffer;
   Value last = b.sub(end, b.index(1));
-  forRowBlocks(b, begin, end, this->rows, normalized.rows, [&](ArrayRef<Value> rows) {
-    SmallVector<Value> rowStarts;
-    for (auto [i, row] : llvm::enumerate(rows)) {
-      rowStarts.push_back(normalized.start(b, i));
-      normalized.fill(b, i, inputRow(b.min(row, last)));
-    }
+  forRowBlocks(b, begin, end, rows, normalized.rows, [&](Value first, int64_t count) {
+    for (int64_t i = 0; i < count; ++i)
+      normalized.fill(b, i, inputRow(b.min(b.add(first, i), last)));
     b.barrier();
-    forGroups(b, matrix, firstColumn, columns,
-              [&](const Group &group) { multiplyRows(b, ofNormalized, group, rows, rowStarts, end); });
-    if (this->rows > normalized.rows)
+    SubgroupProduct product = ofNormalized.forRows(b, count);
+    auto start = [&](Value i) { return normalized.start(b, i); };
+    forGroups(b, product, matrix, firstColumn, columns,
+              [&](const Group &group) { multiplyRows(b, product, group, {first, end, count, start}); });
+    if (rows > normalized.rows)
       b.barrier(); // the next rows take the place of these
   });
 }
@@ -260,23 +344,42 @@ SmallVector<Value> ProductTile::weightRows(KernelBuilder &b, Value column) const
   return rows;
 }
 
-/// Lane i finishes result i, of as many as a power of two: i % perGroup is its column's, i / perGroup its row's.
-void ProductTile::finishRows(KernelBuilder &b, ArrayRef<Value> rows, Value end, Value column, ArrayRef<Value> weightRows,
-                             ArrayRef<Value> products) const {
-  int64_t perRow = weightRows.size(), perGroup = swiglu ? perRow / 2 : perRow;
+/// The results of the outputs whose weight rows these products are of, and are not yet biased.
+SmallVector<Value> ProductTile::finished(KernelBuilder &b, ArrayRef<Value> weightRows, ArrayRef<Value> products) const {
+  auto biased = [&](int64_t which) {
+    Value product = products[which], added = bias ? bias(weightRows[which]) : Value();
+    return added ? b.addf(product, added) : product;
+  };
+  int64_t count = weightRows.size() / (swiglu ? 2 : 1);
   SmallVector<Value> results;
-  for (size_t r = 0; r < rows.size(); ++r)
-    for (int64_t o = 0; o < perGroup; ++o) {
-      auto biased = [&](int64_t which) {
-        Value product = products[r * perRow + which], added = bias ? bias(weightRows[which]) : Value();
-        return added ? b.addf(product, added) : product;
-      };
-      results.push_back(swiglu ? b.swiglu(biased(o), biased(perGroup + o)) : biased(o));
-    }
-  int64_t count = results.size();
-  Value row = b.add(rows[0], b.div(b.lane, perGroup)), target = b.add(column, b.rem(b.lane, perGroup));
-  Value inside = b.both(b.less(row, end), b.less(target, b.index(outputs)));
+  for (int64_t o = 0; o < count; ++o)
+    results.push_back(swiglu ? b.swiglu(biased(o), biased(count + o)) : biased(o));
+  return results;
+}
+
+/// Lane i finishes result i, of as many as a power of two: i % perGroup is its column's, i / perGroup its row's.
+void ProductTile::finishRows(KernelBuilder &b, const Group &group, const RowBlock &rows, ArrayRef<Value> products) const {
+  int64_t perRow = group.weightRows.size();
+  SmallVector<Value> results;
+  for (int64_t r = 0; r < rows.count; ++r)
+    llvm::append_range(results, finished(b, group.weightRows, products.slice(r * perRow, perRow)));
+  int64_t count = results.size(), perGroup = count / rows.count;
+  Value row = b.add(rows.first, b.div(b.lane, perGroup)), target = b.add(group.column, b.rem(b.lane, perGroup));
+  Value inside = b.both(b.less(row, rows.end), b.less(target, b.index(outputs)));
   b.when(b.both(b.less(b.lane, b.index(count)), inside), [&] { store(SubgroupProduct::ofLane(b, results), row, target); });
+}
+
+/// A lane finishes the results of its panel with one row.
+void ProductTile::finishLanes(KernelBuilder &b, const LaneProducts &unit, const Group &group, const RowBlock &rows,
+                              ArrayRef<Value> products) const {
+  SmallVector<Value> results = finished(b, group.weightRows, products);
+  Value row = b.add(rows.first, unit.resultRow(b));
+  b.when(b.both(unit.isFirst(b), b.less(row, rows.end)), [&] {
+    for (auto [o, result] : llvm::enumerate(results)) {
+      Value target = b.add(group.column, o);
+      b.when(b.less(target, group.end), [&] { store(result, row, target); });
+    }
+  });
 }
 
 //===-- Tiles of a linear map -------------------------------------------------------------------------------------===//

@@ -1,7 +1,5 @@
 #include "compiler/target/gpu/operand_stages.h"
 
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-
 using namespace mlir;
 
 namespace qwench::gpu {
@@ -20,14 +18,6 @@ constexpr int64_t kWarpgroupBlocks = 2;
 
 /// Steps of a row that an assembler unrolls as a whole.
 constexpr int64_t kShortLoop = 16;
-
-/// Keeps LLVM from unrolling a loop, of few steps even as a whole.
-void keepRolled(Operation *loop) {
-  MLIRContext *context = loop->getContext();
-  auto unroll = LLVM::LoopUnrollAttr::get(context, BoolAttr::get(context, true), {}, {}, {}, {}, {}, {});
-  auto annotation = LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
-  loop->setAttr("llvm.loop_annotation", annotation);
-}
 
 } // namespace
 
@@ -267,7 +257,7 @@ SmallVector<Value> TileOperands::accumulate(KernelBuilder &b, Values sums, Multi
   });
   // Of a short loop unrolled as a whole, ptxas 13.0 keeps the operands of several steps in more registers than there are.
   if (width <= kShortLoop * step)
-    keepRolled(state.back().getDefiningOp());
+    b.keepRolled(state);
   if (async) // copies of zeros behind the inputs are on their way to where the next tile's will go
     b.awaitCopies(b.copyGroup({}), 0);
   if (unread) {

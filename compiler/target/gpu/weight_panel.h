@@ -29,10 +29,16 @@ public:
   /// and the scales and zero points of their group, if it has any.
   Values load(KernelBuilder &b, Value start, Value column) const;
   /// The codes less their zero points, a vector<kPiece x f32> for each row; of e2m1 and e4m3 their values, scaled by a
-  /// power of two that scales() undoes.
+  /// power of two that rowScales() undoes, or scales() if there are none.
   Values codes(KernelBuilder &b, mlir::ValueRange loaded) const;
   /// The f32 scale of each row's group; none without groups.
   Values scales(KernelBuilder &b, mlir::ValueRange loaded) const;
+  /// Whether pairs() are exact for lanes of which `lanes` together are to share a scale: bf16 has the digits of any code, but where
+  /// groups have fewer columns than those lanes' pieces it must have those of its product with the scale, too: of nvfp4.
+  static bool hasPairs(qwen::QuantType type, int64_t lanes);
+  /// The same as codes(), as a vector<kPiece x bf16> for each row in the order of kPairOrder, and the f32 that each is still to be
+  /// multiplied by; none without groups, or if `lanes` lanes do not share one and pairs are multiplied by it already.
+  std::pair<Values, Values> pairs(KernelBuilder &b, mlir::ValueRange loaded, int64_t lanes) const;
   /// Codes times scales: all but the row scales.
   Values values(KernelBuilder &b, mlir::ValueRange loaded) const;
   /// The f32 scales of the panel's rows, with which codes() or values() become values; none if there are none.
@@ -44,6 +50,7 @@ public:
 
 private:
   Value group(KernelBuilder &b, Value start, Value group, int64_t part, int64_t bytes) const;
+  Values zeroPoints(KernelBuilder &b, Value loaded) const;
   Values extractAll(KernelBuilder &b, Value vector) const;
   double codeFactor() const;
 
@@ -54,14 +61,5 @@ private:
   quantization::PanelParts parts;
   Value memory, memoryWords;
 };
-
-/// f32 of the elements of a vector of scales as bytes.
-mlir::Value scalesToFloat(KernelBuilder &b, mlir::Value bytes, mlir::Type scale);
-
-/// f32 of 8 codes: integers of `bits` 8 or 4 less `bias`, or e4m3 values times 1 / kE4M3Factor. Codes are the bytes of two
-/// words, or their nibbles `nibble` (0 low, 1 high); or all low and then all high nibbles of one word.
-constexpr double kE4M3Factor = 256;
-mlir::Value integersToFloat(KernelBuilder &b, mlir::Value words, int64_t bits, int64_t nibble, double bias);
-mlir::Value e4m3ToFloat(KernelBuilder &b, mlir::Value words);
 
 } // namespace qwench::gpu
