@@ -363,12 +363,17 @@ LogicalResult SampleOp::verify() {
 
 //===-- Fused level ---------------------------------------------------------------------------------------------===//
 
+/// Of a map's input, if it has one.
+template <typename Op> static LogicalResult verifyNorm(Op op) {
+  if (op.getNorm() && !op.getEps())
+    return op.emitOpError("expected eps with a norm");
+  return op.getNorm() ? expectExtent(op, "norm extent", extent(op.getInput(), 1), extent(op.getNorm(), 0)) : success();
+}
+
 LogicalResult FusedLinearOp::verify() {
   if (failed(verifySemantics(*this, 1)))
     return failure();
-  if (getNorm() && !getEps())
-    return emitOpError("expected eps with a norm");
-  if (getNorm() && failed(expectExtent(*this, "norm extent", extent(getInput(), 1), extent(getNorm(), 0))))
+  if (failed(verifyNorm(*this)))
     return failure();
   int64_t halves = getActivation() == Activation::Swiglu ? 2 : 1;
   if (getResidual() && failed(expectExtent(*this, "residual extent", extent(getWeight(), 0) / halves, extent(getResidual(), 1))))
@@ -433,7 +438,7 @@ static LogicalResult verifyGrouped(Operation *op, Value input, Value weight, Val
 }
 
 LogicalResult GroupedLinearOp::verify() {
-  if (failed(verifySemantics(*this, 1)))
+  if (failed(verifySemantics(*this, 1)) || failed(verifyNorm(*this)))
     return failure();
   return verifyGrouped(*this, getInput(), getWeight(), getOffsets(), output(*this),
                        getActivation() == Activation::Swiglu ? 2 : 1);

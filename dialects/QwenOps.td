@@ -402,20 +402,20 @@ def Qwen_RouterDispatchOp : Qwen_TileOp<"router_dispatch"> {
   let assemblyFormat = "`(` $logits `)` (`outs` `(` $dests^ `)`)? attr-dict `:` functional-type(operands, results)";
 }
 
-def Qwen_GroupedLinearOp : Qwen_TileOp<"grouped_linear"> {
+def Qwen_GroupedLinearOp : Qwen_TileOp<"grouped_linear", [AttrSizedOperandSegments]> {
   let summary = "one linear map per expert over its segment: [T * k, N]";
   let description = [{
     Row i of the result, in segment e, is `x_i @ weight[e]^T` (with `swiglu`: as qwen.fused_linear, [T * k, N/2]).
-    `x_i` is row `pairs[i] / top_k` of the input [T, K], or row i of the input [T * k, K] if not `gather`.
-    weight [E, N, K]. Tiles: outputs by inputs, as qwen.fused_linear's.
+    `x_i` is row `pairs[i] / top_k` of the input [T, K], or row i of the input [T * k, K] if not `gather`; with a norm [K],
+    `rms_norm` of that row. weight [E, N, K]. Tiles: outputs by inputs, as qwen.fused_linear's.
   }];
   let arguments = (ins Qwen_Shaped:$input, AnyRankedTensor:$weight, Qwen_Shaped:$offsets, Qwen_Shaped:$pairs,
-                       I64Attr:$top_k, UnitAttr:$gather,
+                       Optional<AnyRankedTensor>:$norm, I64Attr:$top_k, UnitAttr:$gather,
                        DefaultValuedAttr<Qwen_Activation, "Activation::None">:$activation,
-                       Variadic<AnyStridedMemRef>:$dests, OptionalAttr<DenseI64ArrayAttr>:$tile);
+                       Variadic<AnyStridedMemRef>:$dests, OptionalAttr<F32Attr>:$eps, OptionalAttr<DenseI64ArrayAttr>:$tile);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
-    `(` $input `,` $weight `,` $offsets `,` $pairs `)` (`outs` `(` $dests^ `)`)? attr-dict `:`
+    `(` $input `,` $weight `,` $offsets `,` $pairs `)` (`norm` `(` $norm^ `)`)? (`outs` `(` $dests^ `)`)? attr-dict `:`
     functional-type(operands, results)
   }];
 }

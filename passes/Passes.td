@@ -86,6 +86,11 @@ def SplitRouter : Pass<"split-router", "::mlir::ModuleOp"> {
   let dependentDialects = ["::qwench::qwen::QwenDialect"];
 }
 
+def SpreadNorm : Pass<"spread-norm", "::mlir::ModuleOp"> {
+  let summary = "norms that several linear maps read are computed by each of them";
+  let dependentDialects = ["::qwench::qwen::QwenDialect"];
+}
+
 def JoinDispatch : Pass<"join-dispatch", "::mlir::ModuleOp"> {
   let summary = "a router and the dispatch of what it chose become one op";
   let dependentDialects = ["::qwench::qwen::QwenDialect"];

@@ -36,13 +36,16 @@ Status checkSegments(Operation *op, const Integers &offsets, const Integers &pai
   return ok();
 }
 
+/// The input of a map, behind its norm if it has one.
+template <typename Op> Tensor inputOf(Op op, Frame &frame) {
+  const Tensor &x = frame.tensor(op.getInput());
+  return op.getNorm() ? rmsNorm(x, frame.tensor(op.getNorm()), op.getEps()->convertToFloat()) : x;
+}
+
 } // namespace
 
 Status evaluate(FusedLinearOp op, Frame &frame) {
-  Tensor x = frame.tensor(op.getInput());
-  if (op.getNorm())
-    x = rmsNorm(x, frame.tensor(op.getNorm()), op.getEps()->convertToFloat());
-  Tensor y = linear(x, frame.tensor(op.getWeight()), frame.optional(op.getBias()));
+  Tensor y = linear(inputOf(op, frame), frame.tensor(op.getWeight()), frame.optional(op.getBias()));
   if (op.getActivation() == Activation::Swiglu)
     y = swigluOfHalves(y);
   return setResult(op, frame, withResidual(op, std::move(y), frame.optional(op.getResidual())));
@@ -113,7 +116,7 @@ Status evaluate(GroupedLinearOp op, Frame &frame) {
     return rows;
   if (Status segments = checkSegments(op, offsets, pairs, pairs.count()); !segments)
     return segments;
-  Tensor y = groupedLinear(x, frame.tensor(op.getWeight()), offsets, pairs, op.getGather() ? topK : 0);
+  Tensor y = groupedLinear(inputOf(op, frame), frame.tensor(op.getWeight()), offsets, pairs, op.getGather() ? topK : 0);
   return frame.set(op.getResults().front(),
                    op.getActivation() == Activation::Swiglu ? swigluOfHalves(y) : std::move(y));
 }

@@ -28,8 +28,8 @@ struct FuseDown : OpRewritePattern<CombineOp> {
     auto down = tensorProducer<GroupedLinearOp>(op.getInput());
     if (!down)
       return rewriter.notifyMatchFailure(op, "the input is not a grouped linear map");
-    if (down.getGather() || down.getActivation() != Activation::None)
-      return rewriter.notifyMatchFailure(op, "the grouped linear map gathers rows or has an activation");
+    if (down.getGather() || down.getActivation() != Activation::None || down.getNorm())
+      return rewriter.notifyMatchFailure(op, "the grouped linear map gathers rows or has an activation or a norm");
     if (down.getOffsets() != op.getOffsets() || down.getPairs() != op.getPairs())
       return rewriter.notifyMatchFailure(op, "the grouped linear map has other segments");
     if (!down->hasOneUse())

@@ -40,8 +40,8 @@ struct FuseGateUp : OpRewritePattern<SwigluOp> {
     if (!gate || !up || gate == up || !sameSegments(gate, up))
       return rewriter.notifyMatchFailure(op,
                                          "gate and up are not two grouped linear maps of the same segments");
-    if (gate.getActivation() != Activation::None || up.getActivation() != Activation::None)
-      return rewriter.notifyMatchFailure(op, "gate or up has an activation already");
+    if (gate.getActivation() != Activation::None || up.getActivation() != Activation::None || gate.getNorm() || up.getNorm())
+      return rewriter.notifyMatchFailure(op, "gate or up has an activation or a norm already");
     if (!gate->hasOneUse() || !up->hasOneUse())
       return rewriter.notifyMatchFailure(op, "gate or up has other users");
     SmallVector<Value, 2> weights{gate.getWeight(), up.getWeight()};
@@ -51,8 +51,8 @@ struct FuseGateUp : OpRewritePattern<SwigluOp> {
     Location loc = rewriter.getFusedLoc({gate.getLoc(), up.getLoc(), op.getLoc()});
     Value weight = concatenate(rewriter, loc, weights, siblingName(weights.front(), "gate_up_proj"));
     rewriter.replaceOpWithNewOp<GroupedLinearOp>(op, op->getResultTypes(), gate.getInput(), weight,
-                                                 gate.getOffsets(), gate.getPairs(), gate.getTopK(),
-                                                 gate.getGather(), Activation::Swiglu, ValueRange(), nullptr);
+                                                 gate.getOffsets(), gate.getPairs(), Value(), gate.getTopK(),
+                                                 gate.getGather(), Activation::Swiglu, ValueRange(), nullptr, nullptr);
     return success();
   }
 };

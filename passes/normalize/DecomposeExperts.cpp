@@ -53,8 +53,8 @@ struct Decompose : OpRewritePattern<ExpertsOp> {
                                      ValueRange(), nullptr);
     Value offsets = sorted.getResults()[0], pairs = sorted.getResults()[1];
     auto grouped = [&](Value input, Value weight, Type type, bool gather) {
-      return GroupedLinearOp::create(rewriter, loc, TypeRange{type}, input, weight, offsets, pairs, topK,
-                                     gather, Activation::None, ValueRange(), nullptr)
+      return GroupedLinearOp::create(rewriter, loc, TypeRange{type}, input, weight, offsets, pairs, Value(), topK,
+                                     gather, Activation::None, ValueRange(), nullptr, nullptr)
           .getResults()
           .front();
     };

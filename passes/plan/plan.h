@@ -14,6 +14,10 @@ namespace qwench {
 void splitNorm(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
 std::unique_ptr<mlir::Pass> createSplitNormPass(const TargetProperties &properties);
 
+/// Norms that several linear maps read are computed by each of them where the target computes norms within tiles in steps of at most
+/// `rowBound` rows. Routers are split before.
+void spreadNorm(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound);
+
 /// Attention whose keys the target cuts into runs, in steps of at most `rowBound` rows, becomes attention over runs and a
 /// combine, in every function of the module.
 void splitAttention(mlir::ModuleOp module, const TargetProperties &properties, int64_t rowBound, int64_t maxContext);

@@ -234,10 +234,11 @@ struct PlanBuffers : PassWrapper<PlanBuffers, OperationPass<ModuleOp>> {
     auto plan = [&](StringRef entry, int64_t rowBound) { // each entry has its own form of the ops
       OwningOpRef<ModuleOp> source = module.clone();
       splitNorm(*source, properties, rowBound);
+      splitRouter(*source, properties);
+      spreadNorm(*source, properties, rowBound);
       quantizeActivations(*source, properties, rowBound);
       splitAttention(*source, properties, rowBound, program.maxContext);
       splitCombine(*source, properties, rowBound);
-      splitRouter(*source, properties);
       joinDispatch(*source, properties, rowBound);
       return EntryPlanner(module, properties, entry, rowBound).run(source->lookupSymbol<func::FuncOp>("forward"));
     };

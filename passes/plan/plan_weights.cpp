@@ -67,7 +67,8 @@ struct PlanWeights : PassWrapper<PlanWeights, OperationPass<ModuleOp>> {
       list.append(param->user_begin(), param->user_end());
     }
     for (auto &[weight, list] : users) {
-      if (llvm::any_of(list, isGateAndUp) && !llvm::all_of(list, isGateAndUp)) {
+      const bool isVector = cast<RankedTensorType>(weight.getType()).getRank() == 1; // which has no halves
+      if (!isVector && llvm::any_of(list, isGateAndUp) && !llvm::all_of(list, isGateAndUp)) {
         weight.emitError() << "expected one layout of " << weight.getSymName() << ", found uses that pair its halves and others";
         return signalPassFailure();
       }

@@ -20,8 +20,8 @@ static void split(GroupedLinearCombineOp op) {
   int64_t k = cast<ShapedType>(op.getWeights().getType()).getDimSize(1);
   auto pairs = RankedTensorType::get({input.getDimSize(0), result.getDimSize(1)}, result.getElementType());
   auto products = GroupedLinearOp::create(builder, op.getLoc(), TypeRange{pairs}, op.getInput(), op.getWeight(),
-                                          op.getOffsets(), op.getPairs(), builder.getI64IntegerAttr(k), UnitAttr(),
-                                          ActivationAttr::get(op.getContext(), Activation::None), ValueRange{},
+                                          op.getOffsets(), op.getPairs(), Value(), builder.getI64IntegerAttr(k), UnitAttr(),
+                                          ActivationAttr::get(op.getContext(), Activation::None), ValueRange{}, FloatAttr(),
                                           DenseI64ArrayAttr());
   auto whole = CombineOp::create(builder, op.getLoc(), op.getResultTypes(), products.getResults()[0], op.getWeights(),
                                  op.getOffsets(), op.getPairs(), op.getResidual(), ValueRange{}, DenseI64ArrayAttr());

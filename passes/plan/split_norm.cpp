@@ -1,5 +1,6 @@
 // split-norm
-// Assumes: fused stage. Guarantees: no qwen.fused_linear has a norm, unless the target computes norms within tiles in some steps.
+// Assumes: fused stage. Guarantees: no linear map, of a row's experts or of all rows, has a norm, unless the target computes
+// norms within tiles in some steps.
 //   %y = qwen.fused_linear(%x, %w) norm(%g)   =>   %n = qwen.rms_norm(%x, %g)
 //                                                  %y = qwen.fused_linear(%n, %w)
 #include "passes/plan/plan.h"
@@ -12,7 +13,7 @@ using namespace qwench;
 
 namespace {
 
-void split(qwen::FusedLinearOp op) {
+template <typename Op> void split(Op op) {
   OpBuilder builder(op);
   auto norm = qwen::RmsNormOp::create(builder, op.getLoc(), TypeRange{op.getInput().getType()}, op.getInput(), op.getNorm(),
                                       op.getEpsAttr(), ValueRange{}, DenseI64ArrayAttr());
@@ -40,10 +41,12 @@ struct SplitNorm : PassWrapper<SplitNorm, OperationPass<ModuleOp>> {
 
 void qwench::splitNorm(ModuleOp module, const TargetProperties &properties, int64_t rowBound) {
   const bool inTiles = properties.normInTiles && properties.normInTiles(rowBound);
-  module.walk([&](qwen::FusedLinearOp op) {
+  module.walk([&](Operation *op) {
     // A map whose result takes its input's place cannot read that again and again.
-    if (op.getNorm() && (!inTiles || op.getResidual()))
-      split(op);
+    if (auto linear = dyn_cast<qwen::FusedLinearOp>(op); linear && linear.getNorm() && (!inTiles || linear.getResidual()))
+      split(linear);
+    else if (auto grouped = dyn_cast<qwen::GroupedLinearOp>(op); grouped && grouped.getNorm() && !inTiles)
+      split(grouped);
   });
 }
 

@@ -34,7 +34,7 @@ Type qwench::productElement(OpOperand &use) {
   if (auto linear = dyn_cast<FusedLinearOp>(op))
     return linear.getNorm() ? Type() : elementOf(linear.getWeight());
   if (auto grouped = dyn_cast<GroupedLinearOp>(op))
-    return elementOf(grouped.getWeight());
+    return grouped.getNorm() ? Type() : elementOf(grouped.getWeight());
   if (auto grouped = dyn_cast<GroupedLinearCombineOp>(op))
     return elementOf(grouped.getWeight());
   if (auto router = dyn_cast<FusedRouterOp>(op))

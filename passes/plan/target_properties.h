@@ -33,7 +33,7 @@ struct TargetProperties {
   std::function<int64_t(int64_t width, int64_t bytes)> rowStride;
   /// Scratch of one thread (or block), besides the arena.
   int64_t threadScratchBytes = 0;
-  /// Whether, in steps of at most `rowBound` rows, a norm in front of a linear map is computed within the map's tiles, and not once
+  /// Whether, in steps of at most `rowBound` rows, a norm in front of linear maps is computed within the maps' tiles, and not once
   /// per row by an op of its own. Not set: no.
   std::function<bool(int64_t rowBound)> normInTiles;
   /// Whether, in steps of at most `rowBound` rows, experts' results are written for each pair of row and expert and combined

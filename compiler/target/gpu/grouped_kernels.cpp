@@ -58,6 +58,8 @@ void emitGroupedLinear(KernelBuilder &b, Operation *op) {
   product.store = [&](Value value, Value row, Value column) {
     b.store(value, out.memory, b.add(b.mul(row, out.stride), column));
   };
+  if (grouped.getNorm())
+    product.norm.emplace(RmsNorm{product.product.in, b.weight(grouped.getNorm()), *grouped.getEps()});
   int64_t columnTiles = llvm::divideCeil(out.width, tile[0]);
   auto [first, last] = b.tileRange(b.div(b.tile, columnTiles), b.rowsOf(grouped.getPairs()), tile[1]);
   Value begin = first, end = last, column = b.mul(b.rem(b.tile, columnTiles), tile[0]);
@@ -69,6 +71,11 @@ void emitGroupedLinear(KernelBuilder &b, Operation *op) {
       [&](OpBuilder &, Location, ValueRange row) {
         auto [expert, segmentEnd] = segments.find(b, row[0]);
         Value until = b.max(b.min(segmentEnd, end), b.add(row[0], 1)); // the block ends, whatever offsets hold
+        const PackedWeight &weight = product.product.weight;
+        if (product.norm && b.device.grid.prefetches) { // weights come while the block normalizes
+          Columns read{weight, b.mul(expert, weight.matrixStride()), column, tile[0], out.width, product.swiglu};
+          read.prefetch(b, b.thread, b.threads());
+        }
         product.emit(b, b.mul(expert, product.product.matrixStride()), row[0], until, column, tile[0]);
         scf::YieldOp::create(b, until);
       });

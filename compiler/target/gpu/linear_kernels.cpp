@@ -394,8 +394,10 @@ Value linearTiles(StepBuilder &host, Operation *op) {
 /// what 3.3 TB/s times 0.8 us are for each of 132 multiprocessors. Norms and codes need a few registers more than that leaves.
 int64_t linearTogether(Operation *op) {
   auto fused = dyn_cast<FusedLinearOp>(op);
+  auto grouped = dyn_cast<GroupedLinearOp>(op);
+  const bool norm = (fused && fused.getNorm()) || (grouped && grouped.getNorm());
   const bool codes = isa<QuantType>(cast<ShapedType>(op->getOperand(1).getType()).getElementType());
-  return codes || (fused && fused.getNorm()) ? 3 : 4;
+  return codes || norm ? 3 : 4;
 }
 
 void emitLinear(KernelBuilder &b, Operation *op) {

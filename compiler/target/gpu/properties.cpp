@@ -33,22 +33,27 @@ int64_t decodeOutputs(Value weight) {
   return 4 * (quant ? WeightPanel::rowsOf(quant) : kOutputs);
 }
 
+/// Outputs of a tile of few rows: `tile`, or more where the map has a norm. A block reads the row and the norm's weights as well,
+/// 8 bytes a column: a quarter of what it reads of weights, or less, as long as two blocks are left for each of a large GPU's
+/// multiprocessors. `maps`: that a row is multiplied with.
+template <typename Op> int64_t tileWithNorm(Op op, int64_t tile, int64_t maps) {
+  if (!op.getNorm())
+    return tile;
+  auto weight = cast<ShapedType>(op.getWeight().getType());
+  int64_t halves = op.getActivation() == qwen::Activation::Swiglu ? 2 : 1, rows = weight.getDimSize(weight.getRank() - 2);
+  auto quant = dyn_cast<qwen::QuantType>(weight.getElementType());
+  int64_t bits = quant ? quant.codeBits() : weight.getElementTypeBitWidth();
+  while (tile * halves * bits < 4 * 64 && maps * rows / halves / (2 * tile) >= kBlocks)
+    tile *= 2;
+  return tile;
+}
+
 /// Outputs of a tile of few rows of a linear map whose weight has `rows` rows.
 int64_t decodeTile(Operation *op, int64_t rows) {
   // What 4 subgroups take at once; several times that where there are blocks enough for all multiprocessors.
   int64_t tile = rows < 16384 ? decodeOutputs(op->getOperand(1)) : 32;
   auto fused = dyn_cast<qwen::FusedLinearOp>(op);
-  if (!fused || !fused.getNorm())
-    return tile;
-  // A block reads the row and the norm's weights as well, 8 bytes a column: a quarter of what it reads of weights, or less, as long
-  // as two blocks are left for each of a large GPU's multiprocessors.
-  int64_t halves = fused.getActivation() == qwen::Activation::Swiglu ? 2 : 1;
-  Type element = cast<ShapedType>(fused.getWeight().getType()).getElementType();
-  auto quant = dyn_cast<qwen::QuantType>(element);
-  int64_t bits = quant ? quant.codeBits() : element.getIntOrFloatBitWidth();
-  while (tile * halves * bits < 4 * 64 && rows / halves / (2 * tile) >= kBlocks)
-    tile *= 2;
-  return tile;
+  return fused ? tileWithNorm(fused, tile, 1) : tile;
 }
 
 SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
@@ -62,8 +67,11 @@ SmallVector<int64_t> tileSizes(Operation *op, int64_t rowBound) {
     auto fused = dyn_cast<qwen::FusedLinearOp>(op);
     return {size, fused && fused.getActivation() == qwen::Activation::Swiglu ? size / 2 : size};
   }
-  if (isa<qwen::GroupedLinearOp>(op)) // outputs, then sorted rows
-    return decode ? SmallVector<int64_t>{decodeOutputs(op->getOperand(1)), 1} : SmallVector<int64_t>{64, 64};
+  if (auto grouped = dyn_cast<qwen::GroupedLinearOp>(op)) { // outputs, then sorted rows
+    if (!decode)
+      return {64, 64};
+    return {tileWithNorm(grouped, decodeOutputs(grouped.getWeight()), grouped.getTopK()), 1};
+  }
   if (isa<qwen::GroupedLinearCombineOp>(op))
     return {decode ? decodeOutputs(op->getOperand(1)) : 64};
   if (auto attention = dyn_cast<qwen::AttentionOp>(op); attention && !decode)

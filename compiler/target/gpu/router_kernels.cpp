@@ -11,8 +11,8 @@ namespace {
 /// Most workgroup memory for rows that subgroups choose from at the same time.
 constexpr int64_t kLogitBytes = 16 << 10;
 
-/// Softmax over a row of logits, and the k likeliest experts, each row by one subgroup. A lane reads of workgroup memory what it has
-/// written itself, so lanes need not wait for each other.
+/// Softmax over a row of logits, and the k likeliest experts, each row by one subgroup. A lane reads of workgroup memory what it
+/// has written itself, so lanes need not wait for each other.
 class ExpertChoice {
 public:
   /// `ids`: [rows, k] i32. `most`: rows that are to be chosen for at the same time, if there are subgroups and memory for them.
@@ -108,25 +108,25 @@ constexpr int64_t kMostSegments = 32, kCounterBytes = 32 << 10;
 /// A counting sort by one block.
 class Dispatch {
 public:
-  Rows ids; ///< [rows, k] i32
-  Value count; ///< of pairs
-  Value offsets, pairs;
-  int64_t experts;
-
   /// `ids` of rows [0, rows). The op's last two results are the offsets and the pairs, from result `first` on.
   Dispatch(KernelBuilder &b, Operation *op, unsigned first, const Rows &ids, Value rows)
-      : ids(ids), count(b.mul(rows, ids.width)), offsets(b.buffer(dest(op, first)).memory), pairs(b.buffer(dest(op, first + 1)).memory),
-        experts(cast<MemRefType>(dest(op, first).getType()).getDimSize(0) - 1) {}
+      : ids(ids), count(b.mul(rows, ids.width)), offsets(b.buffer(dest(op, first)).memory),
+        pairs(b.buffer(dest(op, first + 1)).memory), experts(cast<MemRefType>(dest(op, first).getType()).getDimSize(0) - 1) {}
 
-  Value chosen(KernelBuilder &b, Value pair) const {
-    return b.toIndex(b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, ids.width), ids.stride), b.rem(pair, ids.width))));
-  }
   /// Of at most `most` pairs, if that is known.
   void emit(KernelBuilder &b, std::optional<int64_t> most = std::nullopt) const;
 
 private:
+  Value chosen(KernelBuilder &b, Value pair) const {
+    return b.toIndex(b.loadScalar(ids.memory, b.add(b.mul(b.div(pair, ids.width), ids.stride), b.rem(pair, ids.width))));
+  }
   void emitFew(KernelBuilder &b) const;
   void emitMany(KernelBuilder &b) const;
+
+  Rows ids; ///< [rows, k] i32
+  Value count; ///< of pairs
+  Value offsets, pairs;
+  int64_t experts;
 };
 
 /// A thread per expert reads all pairs: those of lower experts stand before its own, which it lists in their order.

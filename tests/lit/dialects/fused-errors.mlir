@@ -65,6 +65,22 @@ func.func @f(%e: tensor<?x2xi32>) {
 
 // -----
 
+func.func @f(%x: tensor<?x4xf32>, %w: tensor<3x6x4xf32>, %n: tensor<4xf32>, %o: tensor<4xi32>, %p: tensor<?xi32>) {
+  // expected-error @below {{expected eps with a norm}}
+  %y = qwen.grouped_linear(%x, %w, %o, %p) norm(%n) {top_k = 2} : (tensor<?x4xf32>, tensor<3x6x4xf32>, tensor<4xi32>, tensor<?xi32>, tensor<4xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x4xf32>, %w: tensor<3x6x4xf32>, %n: tensor<6xf32>, %o: tensor<4xi32>, %p: tensor<?xi32>) {
+  // expected-error @below {{expected norm extent 4, found 6}}
+  %y = qwen.grouped_linear(%x, %w, %o, %p) norm(%n) {top_k = 2, eps = 1.0e-06 : f32} : (tensor<?x4xf32>, tensor<3x6x4xf32>, tensor<4xi32>, tensor<?xi32>, tensor<6xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
 func.func @f(%l: tensor<?x4xf32>) {
   // expected-error @below {{expected offsets extent 5, found 4}}
   %w, %o, %p = qwen.router_dispatch(%l) {top_k = 2, normalize = true} : (tensor<?x4xf32>) -> (tensor<?x2xf32>, tensor<4xi32>, tensor<?xi32>)

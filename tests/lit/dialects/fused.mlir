@@ -38,13 +38,15 @@ func.func @choice(%l: tensor<?x6xf32>) -> (tensor<?x2xf32>, tensor<7xi32>, tenso
 }
 
 // CHECK-LABEL: @experts
-func.func @experts(%x: tensor<?x64xf32>, %wr: tensor<6x64xf32>, %wgu: tensor<6x48x64xf32>, %wd: tensor<6x64x24xf32>) -> tensor<?x64xf32> {
+func.func @experts(%x: tensor<?x64xf32>, %n: tensor<64xf32>, %wr: tensor<6x64xf32>, %wgu: tensor<6x48x64xf32>, %wd: tensor<6x64x24xf32>) -> tensor<?x64xf32> {
   // CHECK: qwen.fused_router({{.*}}) {normalize = true, top_k = 2 : i64}
   %w, %e = qwen.fused_router(%x, %wr) {top_k = 2, normalize = true} : (tensor<?x64xf32>, tensor<6x64xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>)
   // CHECK: qwen.dispatch
   %o, %p = qwen.dispatch(%e) : (tensor<?x2xi32>) -> (tensor<7xi32>, tensor<?xi32>)
   // CHECK: qwen.grouped_linear({{.*}}) {activation = 1 : i32, gather, top_k = 2 : i64}
   %a = qwen.grouped_linear(%x, %wgu, %o, %p) {top_k = 2, gather, activation = 1 : i32} : (tensor<?x64xf32>, tensor<6x48x64xf32>, tensor<7xi32>, tensor<?xi32>) -> tensor<?x24xf32>
+  // CHECK: qwen.grouped_linear({{.*}}) norm(%{{.*}}) {eps = {{.*}} : f32, gather, top_k = 2 : i64}
+  %b = qwen.grouped_linear(%x, %wgu, %o, %p) norm(%n) {top_k = 2, gather, eps = 1.0e-06 : f32} : (tensor<?x64xf32>, tensor<6x48x64xf32>, tensor<7xi32>, tensor<?xi32>, tensor<64xf32>) -> tensor<?x48xf32>
   // CHECK: qwen.grouped_linear_combine({{.*}}) residual(%{{.*}}) :
   %y = qwen.grouped_linear_combine(%a, %wd, %w, %o, %p) residual(%x) : (tensor<?x24xf32>, tensor<6x64x24xf32>, tensor<?x2xf32>, tensor<7xi32>, tensor<?xi32>, tensor<?x64xf32>) -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>

@@ -130,6 +130,15 @@ TEST(grouped_linear, activates_halves) {
       {10 * silu(1), 20 * silu(2), 30 * silu(3), 100 * silu(2), 200 * silu(4), 300 * silu(6)}, 1e-3f);
 }
 
+TEST(grouped_linear, normalizes_rows) {
+  Program program(R"(func.func @f(%x: tensor<?x1xf32>, %w: tensor<2x1x1xf32>, %o: tensor<3xi32>, %p: tensor<?xi32>, %n: tensor<1xf32>) -> tensor<?x1xf32> {
+    %y = qwen.grouped_linear(%x, %w, %o, %p) norm(%n) {top_k = 2, gather, eps = 1.0e-12 : f32} : (tensor<?x1xf32>, tensor<2x1x1xf32>, tensor<3xi32>, tensor<?xi32>, tensor<1xf32>) -> tensor<?x1xf32>
+    return %y : tensor<?x1xf32>
+  })");
+  expectFloats(program.run({floats({3, 1}, {1, -2, 3}), floats({2, 1, 1}, {10, 100}), offsets, pairs, floats({1}, {2})}), {6, 1},
+               {20, -20, 20, 200, -200, 200});
+}
+
 const RuntimeValue weights = floats({3, 2}, {.5f, .25f, 1, 2, 3, 4}),
                    residual = floats({3, 1}, {1000, 2000, 3000});
 

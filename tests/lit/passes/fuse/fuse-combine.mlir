@@ -53,3 +53,13 @@ func.func @declines_read_elsewhere(%x: tensor<?x24xf32>, %w: tensor<?x2xf32>, %o
   %b = qwen.add(%y, %d) : (tensor<?x16xf32>, tensor<?x16xf32>) -> tensor<?x16xf32>
   return %b : tensor<?x16xf32>
 }
+
+// CHECK-LABEL: @declines_norm(
+// CHECK: qwen.grouped_linear({{.*}}) norm
+// CHECK: qwen.combine
+func.func @declines_norm(%x: tensor<?x24xf32>, %n: tensor<24xf32>, %w: tensor<?x2xf32>, %o: tensor<7xi32>, %p: tensor<?xi32>, %i: index) -> tensor<?x16xf32> {
+  %wd = qwen.param @l.down_proj[%i] : tensor<6x16x24xbf16>
+  %d = qwen.grouped_linear(%x, %wd, %o, %p) norm(%n) {top_k = 2, eps = 1.0e-06 : f32} : (tensor<?x24xf32>, tensor<6x16x24xbf16>, tensor<7xi32>, tensor<?xi32>, tensor<24xf32>) -> tensor<?x16xf32>
+  %y = qwen.combine(%d, %w, %o, %p) : (tensor<?x16xf32>, tensor<?x2xf32>, tensor<7xi32>, tensor<?xi32>) -> tensor<?x16xf32>
+  return %y : tensor<?x16xf32>
+}

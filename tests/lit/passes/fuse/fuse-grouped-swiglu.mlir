@@ -54,3 +54,15 @@ func.func @declines_gather_of_one(%h: tensor<?x16xf32>, %o: tensor<7xi32>, %p: t
   %a = qwen.swiglu(%g, %u) : (tensor<?x24xf32>, tensor<?x24xf32>) -> tensor<?x24xf32>
   return %a : tensor<?x24xf32>
 }
+
+// CHECK-LABEL: @declines_norm(
+// CHECK-COUNT-2: qwen.grouped_linear({{.*}}) norm
+// CHECK: qwen.swiglu
+func.func @declines_norm(%h: tensor<?x16xf32>, %n: tensor<16xf32>, %o: tensor<7xi32>, %p: tensor<?xi32>, %i: index) -> tensor<?x24xf32> {
+  %wg = qwen.param @l.gate_proj[%i] : tensor<6x24x16xbf16>
+  %wu = qwen.param @l.up_proj[%i] : tensor<6x24x16xbf16>
+  %g = qwen.grouped_linear(%h, %wg, %o, %p) norm(%n) {top_k = 2, gather, eps = 1.0e-06 : f32} : (tensor<?x16xf32>, tensor<6x24x16xbf16>, tensor<7xi32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x24xf32>
+  %u = qwen.grouped_linear(%h, %wu, %o, %p) norm(%n) {top_k = 2, gather, eps = 1.0e-06 : f32} : (tensor<?x16xf32>, tensor<6x24x16xbf16>, tensor<7xi32>, tensor<?xi32>, tensor<16xf32>) -> tensor<?x24xf32>
+  %a = qwen.swiglu(%g, %u) : (tensor<?x24xf32>, tensor<?x24xf32>) -> tensor<?x24xf32>
+  return %a : tensor<?x24xf32>
+}

@@ -23,18 +23,17 @@
 // CHECK: gpu.func @moe_prefill_0_rms_norm(
 
 // The launches of a layer are its ops, in their order; in decode attention over a long context is two of them,
-// and the norm before a linear map is none.
+// and the norm before a linear map, or before the router and the experts, is none.
 // CHECK-LABEL: func.func @moe.decode(%{{.*}}: !qwen.batch, %{{.*}}: index, %{{.*}}: index) {
 // CHECK: qwen.launch @moe_decode_0_fused_linear tiles(
 // CHECK: qwen.launch @moe_decode_1_qk_norm_rope_cache tiles(
 // CHECK: qwen.launch @moe_decode_2_attention tiles(
 // CHECK: qwen.launch @moe_decode_3_attention_combine tiles(
 // CHECK: qwen.launch @moe_decode_4_fused_linear tiles(
-// CHECK: qwen.launch @moe_decode_5_rms_norm tiles(
-// CHECK: qwen.launch @moe_decode_6_linear tiles(
-// CHECK: qwen.launch @moe_decode_7_router_dispatch tiles(%c1)
-// CHECK: qwen.launch @moe_decode_8_grouped_linear tiles(
-// CHECK: qwen.launch @moe_decode_9_grouped_linear_combine tiles(
+// CHECK: qwen.launch @moe_decode_5_fused_linear tiles(
+// CHECK: qwen.launch @moe_decode_6_router_dispatch tiles(%c1)
+// CHECK: qwen.launch @moe_decode_7_grouped_linear tiles(
+// CHECK: qwen.launch @moe_decode_8_grouped_linear_combine tiles(
 // CHECK-NEXT: return
 
 // A row of logits becomes a token where it is.
@@ -57,6 +56,6 @@
 // PERSISTENT: gpu.func @moe_decode_0_fused_linear({{.*}}known_block_size = array<i32: 128, 1, 1>
 // PERSISTENT: gpu.func @moe_decode_0_fused_linear_ahead({{.*}}known_block_size = array<i32: 128, 1, 1>
 // PERSISTENT: memref.prefetch %{{.*}}, read, locality<2>, data
-// PERSISTENT: gpu.func @moe_decode_5_rms_norm({{.*}}known_block_size = array<i32: 128, 1, 1>
-// PERSISTENT-AMD: gpu.func @moe_decode_5_rms_norm({{.*}}known_block_size = array<i32: 256, 1, 1>
+// PERSISTENT: gpu.func @moe_decode_6_router_dispatch({{.*}}known_block_size = array<i32: 128, 1, 1>
+// PERSISTENT-AMD: gpu.func @moe_decode_6_router_dispatch({{.*}}known_block_size = array<i32: 256, 1, 1>
 // PERSISTENT-AMD-NOT: _ahead
