@@ -207,8 +207,8 @@ INSTANTIATE_TEST_SUITE_P(GoldenSet, NvidiaResources, testing::ValuesIn(goldenSet
 INSTANTIATE_TEST_SUITE_P(GoldenShapes, NvidiaResources, testing::ValuesIn(goldenShapes("sm_90a", "wgmma")), nameOf);
 INSTANTIATE_TEST_SUITE_P(Models, NvidiaResources, testing::ValuesIn(cases({"sm_80", "sm_90a", "sm_120"})), nameOf);
 INSTANTIATE_TEST_SUITE_P(Quantized, NvidiaResources, testing::ValuesIn(quantizedCases({"sm_80"})), nameOf);
-INSTANTIATE_TEST_SUITE_P(RealShapes, NvidiaResources, testing::ValuesIn(realShapes({"sm_80"})), nameOf);
-INSTANTIATE_TEST_SUITE_P(Persistent, NvidiaResources, testing::ValuesIn(persistentCases({"sm_80"})), nameOf);
+INSTANTIATE_TEST_SUITE_P(RealShapes, NvidiaResources, testing::ValuesIn(realShapes({"sm_80", "sm_90a"})), nameOf);
+INSTANTIATE_TEST_SUITE_P(Persistent, NvidiaResources, testing::ValuesIn(persistentCases({"sm_80", "sm_90a"})), nameOf);
 
 class DependentLaunches : public testing::TestWithParam<Case> {};
 

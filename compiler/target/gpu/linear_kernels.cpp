@@ -14,8 +14,8 @@ namespace qwench::gpu {
 namespace {
 
 constexpr int64_t kUnroll = 4;
-/// The same where lanes have their products from a matrix unit, and keep nothing else in registers.
-constexpr int64_t kLaneUnroll = 8;
+/// The same where lanes have their products from a matrix unit, and keep little else in registers: of floats, and of codes.
+constexpr int64_t kLaneUnroll = 8, kLaneCodesUnroll = 4;
 /// Elements of a sum where there are many, of a panel or of several rows: CDNA multiplies two at once.
 constexpr int64_t kPair = 2;
 
@@ -156,9 +156,11 @@ SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows
   // What pads rows of quantized weights beyond whole pieces of the input is not read.
   int64_t width = weight.inputs(), padded = llvm::alignTo(width, kPiece);
   int64_t step = (unit ? unit->pieces() : b.device.subgroupSize) * kPiece, full = padded / step;
-  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? b.device.loadsAhead : unit ? kLaneUnroll : kUnroll;
-  if (unit)
+  int64_t unroll = rows.size() > 1 ? kUnroll / 2 : panel ? b.device.loadsAhead : kUnroll;
+  if (unit) {
+    unroll = panel ? kLaneCodesUnroll : kLaneUnroll;
     LaneProducts::converge(b);
+  }
   Value first = b.mul(unit ? unit->weightPiece(b) : b.lane, kPiece);
   Value firstInput = unit ? b.mul(unit->inputPiece(b), kPiece) : first;
   // All loads of some steps, then their arithmetic. 16 bytes of a panel hold pieces of all its rows.
