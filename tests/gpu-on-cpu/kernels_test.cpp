@@ -267,6 +267,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"odd_mixture_unfused_32", kOddMixture, false, 32},
                     Case{"odd_mixture_unfused_64", kOddMixture, false, 64},
                     Case{"odd_mixture_bf16_32", kOddMixture, true, 32, 90, ElementType::BF16, Unit::MmaSync},
+                    Case{"odd_mixture_bf16_64", kOddMixture, true, 64, 20, ElementType::BF16},
                     Case{"wide_heads_fused_32", kWideHeads, true, 32}, Case{"wide_heads_unfused_64", kWideHeads, false, 64},
                     Case{"wide_heads_mma_sync", kWideHeads, true, 32, 20, ElementType::BF16, Unit::MmaSync},
                     Case{"wide_heads_mfma", kWideHeads, true, 64, 20, ElementType::BF16, Unit::Mfma},

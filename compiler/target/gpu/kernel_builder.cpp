@@ -64,12 +64,7 @@ Value KernelBuilder::load(Value memory, Value at, int64_t n) {
   auto type = vectorOf(n, element);
   Value raw = n == 1 ? vector::LoadOp::create(*this, type, memory, ValueRange{at}).getResult()
                      : vector::LoadOp::create(*this, type, memory, ValueRange{at}, false, llvm::MaybeAlign(16)).getResult();
-  return toFloat(raw);
-}
-
-Value KernelBuilder::toFloat(Value raw) {
-  auto type = cast<VectorType>(raw.getType());
-  return type.getElementType().isF32() ? raw : arith::ExtFOp::create(*this, floats(type.getNumElements()), raw).getResult();
+  return element.isF32() ? raw : arith::ExtFOp::create(*this, floats(n), raw).getResult();
 }
 
 void KernelBuilder::storeVector(Value vector, Value memory, Value at) {
@@ -83,22 +78,28 @@ void KernelBuilder::storeVector(Value vector, Value memory, Value at) {
     vector::StoreOp::create(*this, vector, memory, ValueRange{at}, false, llvm::MaybeAlign(16));
 }
 
+/// The elements of a piece of a row of odd shape, one by one as of(place) loads them: what lies behind the row is not read.
+static Value oddPiece(KernelBuilder &b, Type element, Value start, Value k, int64_t width, llvm::function_ref<Value(Value)> of) {
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(element));
+  SmallVector<Value> elements;
+  for (int64_t j = 0; j < kPiece; ++j) {
+    Value column = b.add(k, j), inside = b.less(column, b.index(width));
+    Value value = of(b.add(start, b.min(column, b.index(width - 1))));
+    elements.push_back(b.select(inside, value, zero));
+  }
+  return vector::FromElementsOp::create(b, b.vectorOf(kPiece, element), elements);
+}
+
 Value KernelBuilder::inputPieceRaw(const Buffer &buffer, Value start, Value k, int64_t width) {
   if (buffer.aligned && width % kPiece == 0)
     return loadRaw(buffer.memory, add(start, k));
-  // Odd shapes, element by element: what lies behind the row is not read.
-  Value zero = arith::ConstantOp::create(*this, getZeroAttr(buffer.element));
-  SmallVector<Value> elements;
-  for (int64_t j = 0; j < kPiece; ++j) {
-    Value column = add(k, j), inside = less(column, index(width));
-    Value value = loadScalar(buffer.memory, add(start, min(column, index(width - 1))));
-    elements.push_back(select(inside, value, zero));
-  }
-  return vector::FromElementsOp::create(*this, vectorOf(kPiece, buffer.element), elements);
+  return oddPiece(*this, buffer.element, start, k, width, [&](Value at) { return loadScalar(buffer.memory, at); });
 }
 
 Value KernelBuilder::inputPiece(const Buffer &buffer, Value start, Value k, int64_t width) {
-  return toFloat(inputPieceRaw(buffer, start, k, width));
+  if (buffer.aligned && width % kPiece == 0)
+    return load(buffer.memory, add(start, k), kPiece);
+  return oddPiece(*this, getF32Type(), start, k, width, [&](Value at) { return load(buffer.memory, at); });
 }
 
 //===-- The block -------------------------------------------------------------------------------------------------===//

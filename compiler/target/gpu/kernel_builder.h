@@ -73,8 +73,6 @@ public:
   void store(Value value, Value memory, Value at);
   /// `n` elements from a multiple of n on, which is 16-byte aligned unless n is 1: vector<n x f32>.
   Value load(Value memory, Value at, int64_t n);
-  /// f32 of a vector of floats.
-  Value toFloat(Value raw);
   void storeVector(Value vector, Value memory, Value at);
   /// kPiece elements as they are, 16-byte aligned.
   Value loadRaw(Value memory, Value at) {

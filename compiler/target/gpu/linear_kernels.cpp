@@ -94,13 +94,15 @@ Value SubgroupProduct::ofLane(KernelBuilder &b, SmallVector<Value> values) {
   return values[0];
 }
 
-/// What memory holds of columns column .. column + kPiece - 1 of the rows at `starts`.
+/// What memory holds of columns column .. column + kPiece - 1 of the rows at `starts`; floats as f32, where threads multiply.
 SmallVector<Value> SubgroupProduct::load(KernelBuilder &b, ValueRange starts, Value column) const {
   if (panel)
     return panel->load(b, starts[0], column);
   SmallVector<Value> pieces;
-  for (Value start : starts)
-    pieces.push_back(b.loadRaw(weight.memory, WeightRows(weight).place(b, start, column)));
+  for (Value start : starts) {
+    Value at = WeightRows(weight).place(b, start, column);
+    pieces.push_back(unit ? b.loadRaw(weight.memory, at) : b.load(weight.memory, at, kPiece));
+  }
   return pieces;
 }
 
@@ -119,20 +121,15 @@ void SubgroupProduct::multiplyLanes(KernelBuilder &b, ValueRange loaded, Value i
 }
 
 /// Adds the products of what was loaded with `inputs`, one piece of each row of activations.
-void SubgroupProduct::multiply(KernelBuilder &b, ValueRange loaded, ValueRange raw, MutableArrayRef<Value> sums) const {
+void SubgroupProduct::multiply(KernelBuilder &b, ValueRange loaded, ValueRange inputs, MutableArrayRef<Value> sums) const {
   if (unit)
-    return multiplyLanes(b, loaded, raw[0], sums);
-  SmallVector<Value> weights, scales, inputs;
-  for (Value input : raw)
-    inputs.push_back(b.toFloat(input));
+    return multiplyLanes(b, loaded, inputs[0], sums);
+  SmallVector<Value> weights(loaded), scales;
   if (panel) {
     // Many rows share the work of scaling weights; for one it is less to scale its sums.
     bool many = inputs.size() > 1;
     weights = many ? panel->values(b, loaded) : panel->codes(b, loaded);
     scales = many ? SmallVector<Value>() : panel->scales(b, loaded);
-  } else {
-    for (Value piece : loaded)
-      weights.push_back(b.toFloat(piece));
   }
   auto pair = [&](Value piece, int64_t i) -> Value {
     return vector::ShuffleOp::create(b, piece, piece, ArrayRef<int64_t>{kPair * i, kPair * i + 1});
@@ -169,8 +166,10 @@ SmallVector<Value> SubgroupProduct::accumulate(KernelBuilder &b, ValueRange rows
     SmallVector<SmallVector<Value>> w;
     for (int64_t u = 0; u < count; ++u) {
       w.push_back(load(b, starts, b.add(b.add(first, k), u * step)));
-      for (Value start : rows)
-        x.push_back(b.inputPieceRaw(in, start, b.add(b.add(firstInput, k), u * step), width));
+      for (Value start : rows) {
+        Value column = b.add(b.add(firstInput, k), u * step);
+        x.push_back(unit ? b.inputPieceRaw(in, start, column, width) : b.inputPiece(in, start, column, width));
+      }
     }
     for (int64_t u = 0; u < count; ++u)
       multiply(b, w[u], ArrayRef(x).slice(u * rows.size(), rows.size()), after);
