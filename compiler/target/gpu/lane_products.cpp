@@ -32,13 +32,13 @@ SmallVector<Value> LaneProducts::results(KernelBuilder &b, Value sums) const {
   for (int64_t row = 0; row < kWeightRows; ++row) {
     Value own = b.f32(0);
     for (int64_t i = 0; i < fragments.sums(); ++i) {
+      if (fragments.rowOfElement(i) != row)
+        continue;
       Value same = b.equal(b.rem(b.add(firstColumn, fragments.columnOffset(i)), groups), group);
-      if (fragments.rowOfElement(i) == row)
-        own = b.select(same, b.extract(sums, i), own);
+      own = b.select(same, b.extract(sums, i), own);
     }
     // The lanes with the row's columns, then those with the panel's rows.
-    if (rows < kLanesOfGroup)
-      own = b.reduce(KernelBuilder::Reduction::ADD, own, kLanesOfGroup / rows);
+    own = b.reduce(KernelBuilder::Reduction::ADD, own, kLanesOfGroup / rows);
     results.push_back(b.reduce(KernelBuilder::Reduction::ADD, own, groups, kLanesOfGroup * rows));
   }
   return results;

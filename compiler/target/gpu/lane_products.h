@@ -1,12 +1,13 @@
-// Products of few rows of activations on a matrix unit: every lane has read 16 bytes of a few rows of weights, as they lie in memory.
+// Products of few rows of activations on a matrix unit: every lane has read 16 bytes of a few rows of weights, as they lie in
+// memory.
 //
-// A fragment's columns are rows of activations in many rows' products. One row would leave all columns but one idle; so the inputs
+// In products of many rows a fragment's columns are rows of activations. One row would leave all columns but one idle; so the inputs
 // are cut into groups, of four pieces each, and a column is a row of activations at the pieces of one group:
 //   A   row    (group, panel)   the weights of a panel (two rows of it at a time) at the pieces of a group
 //   B   column (row, group)     a row of activations at the pieces of a group
 //   C   the sums wanted are those where the groups are the same
-// With `rows` rows there are as many panels and 8 / rows groups. The unit has nothing else to do; threads are spared a conversion and a
-// multiplication for each weight. Which four inputs a lane has of a fragment's 16 does not matter as long as both have the same.
+// With `rows` rows there are as many panels and 8 / rows groups. The unit has nothing else to do; threads are spared a conversion
+// and a multiplication for each weight. Which four inputs a lane has of a fragment's 16 does not matter as long as both have the same.
 #pragma once
 
 #include "compiler/target/gpu/matrix_unit.h"
@@ -19,7 +20,6 @@ public:
   using Values = llvm::SmallVector<Value>;
   /// Rows of weights that a fragment takes of a panel, and lanes, one after another, that have the pieces of a group.
   static constexpr int64_t kWeightRows = 2, kLanesOfGroup = 4;
-  static constexpr int64_t kMostRows = 4;
 
   /// Whether a device's unit takes fragments so.
   static bool has(const Device &device) { return device.matrix == MatrixUnit::MmaSync || device.matrix == MatrixUnit::Wgmma; }

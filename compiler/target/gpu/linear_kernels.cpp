@@ -301,9 +301,9 @@ void ProductTile::emit(KernelBuilder &b, Value matrix, Value begin, Value end, V
   if (fitsMatrixUnit(b, columns))
     return emitMatrix(b, matrix, begin, end, firstColumn, columns);
   Value last = b.sub(end, b.index(1));
-  auto multiply = [&](const SubgroupProduct &product, const Group &group, Value first, int64_t count) {
+  auto multiply = [&](const SubgroupProduct &ofBlock, const Group &group, Value first, int64_t count) {
     auto start = [&](Value i) { return b.mul(inputRow(b.min(b.add(first, i), last)), product.in.stride); };
-    multiplyRows(b, product, group, {first, end, count, start});
+    multiplyRows(b, ofBlock, group, {first, end, count, start});
   };
   if (product.onMatrixUnit(b)) // which takes as many panels together as rows
     return forRowBlocks(b, begin, end, rows, kRows, [&](Value first, int64_t count) {
@@ -325,10 +325,10 @@ void ProductTile::emitNormalized(KernelBuilder &b, Value matrix, Value begin, Va
     for (int64_t i = 0; i < count; ++i)
       normalized.fill(b, i, inputRow(b.min(b.add(first, i), last)));
     b.barrier();
-    SubgroupProduct product = ofNormalized.forRows(b, count);
+    SubgroupProduct ofBlock = ofNormalized.forRows(b, count);
     auto start = [&](Value i) { return normalized.start(b, i); };
-    forGroups(b, product, matrix, firstColumn, columns,
-              [&](const Group &group) { multiplyRows(b, product, group, {first, end, count, start}); });
+    forGroups(b, ofBlock, matrix, firstColumn, columns,
+              [&](const Group &group) { multiplyRows(b, ofBlock, group, {first, end, count, start}); });
     if (rows > normalized.rows)
       b.barrier(); // the next rows take the place of these
   });
